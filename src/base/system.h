@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * System calls as the kernel answers them: 0 or a count, else -errno.
+ *
+ * This code is linked into a library that replaces write(), close(), fcntl()
+ * and their like for the whole process. Calling those by name from here would
+ * enter our own wrappers, from under their locks or before they are set up;
+ * syscall() cannot be caught that way. errno is left as it was, since every
+ * caller may be running inside the application's own call.
+ */
+#ifndef WSD_BASE_SYSTEM_H
+#define WSD_BASE_SYSTEM_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+/* Evaluates to the result of the raw system call, or -errno, errno untouched. */
+#define system_raw(...) ({				\
+	int system_saved_errno = errno;			\
+	long system_result = syscall(__VA_ARGS__);	\
+	if (system_result == -1)			\
+		system_result = -errno;			\
+	errno = system_saved_errno;			\
+	system_result;					\
+})
+
+static inline int system_open(const char *path, int flags, mode_t mode)
+{
+	return (int)system_raw(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+static inline int system_close(int fd)
+{
+	return (int)system_raw(SYS_close, fd);
+}
+
+static inline ssize_t system_read(int fd, void *buffer, size_t size)
+{
+	return system_raw(SYS_read, fd, buffer, size);
+}
+
+static inline ssize_t system_write(int fd, const void *buffer, size_t size)
+{
+	return system_raw(SYS_write, fd, buffer, size);
+}
+
+static inline int system_fcntl(int fd, int command, long argument)
+{
+	return (int)system_raw(SYS_fcntl, fd, command, argument);
+}
+
+static inline int system_ioctl(int fd, unsigned long request, void *argument)
+{
+	return (int)system_raw(SYS_ioctl, fd, request, argument);
+}
+
+static inline int system_unlink(const char *path)
+{
+	return (int)system_raw(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+/* fstat() has a wrapper of its own in no libc we interpose; only errno needs care. */
+static inline int system_fstat(int fd, struct stat *st)
+{
+	int saved = errno;
+	int result = fstat(fd, st) ? -errno : 0;
+
+	errno = saved;
+	return result;
+}
+
+static inline pid_t system_getpid(void)
+{
+	return (pid_t)syscall(SYS_getpid);
+}
+
+static inline pid_t system_gettid(void)
+{
+	return (pid_t)syscall(SYS_gettid);
+}
+
+#endif
