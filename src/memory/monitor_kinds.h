@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The monitors that monitor_open() chooses from. For src/memory only. */
+#ifndef WSD_MEMORY_MONITOR_KINDS_H
+#define WSD_MEMORY_MONITOR_KINDS_H
+
+#include "monitor.h"
+
+int monitor_module_open(struct monitor **monitor);
+int monitor_none_open(struct monitor **monitor);
+int monitor_userfaultfd_open(struct monitor **monitor);
+
+#endif

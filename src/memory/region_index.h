@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Regions ordered by start address, in two levels of arrays: to be read without
+ * a lock, changed under one.
+ *
+ * A reader without the lock gets a hint: while the index changes under it, it
+ * may be given a wrong region or none, but always a region of the cache's array
+ * or NULL, after a bounded number of steps. It must take a reference and then
+ * ask the region itself. With the lock the answer is exact.
+ *
+ * No two regions of an index start at the same address.
+ */
+#ifndef WSD_MEMORY_REGION_INDEX_H
+#define WSD_MEMORY_REGION_INDEX_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct cache_region;
+
+#define INDEX_LEAF_ENTRIES 64
+
+/* Never unmapped while the index exists, like the regions. */
+struct index_leaf {
+	_Alignas(64) _Atomic uintptr_t starts[INDEX_LEAF_ENTRIES];
+	struct cache_region *_Atomic regions[INDEX_LEAF_ENTRIES];
+	_Atomic uint32_t count;
+	struct index_leaf *next_free;
+};
+
+/* Where a region starts, by the hash of the address. A later one displaces an earlier one. */
+struct index_shortcut {
+	_Atomic uintptr_t start;
+	struct cache_region *_Atomic region;	/* NULL: none */
+};
+
+struct region_index {
+	struct index_shortcut *shortcuts;
+	unsigned shortcut_bits;
+	_Atomic uint32_t leaf_count;
+	_Atomic uintptr_t *firsts;		/* smallest start of each leaf */
+	struct index_leaf *_Atomic *leaves;
+	struct index_leaf *pool;
+	struct index_leaf *free;
+	uint32_t pool_used;
+	uint32_t pool_size;
+};
+
+/* Room for @capacity regions. -ENOMEM. */
+int region_index_init(struct region_index *index, uint32_t capacity);
+void region_index_free(struct region_index *index);
+
+/*
+ * A region that starts at @address, in one step: most buffers are used from their
+ * start. May find none where there is one, even with the lock. Any thread.
+ */
+struct cache_region *region_index_at(const struct region_index *index, uintptr_t address);
+
+/* The region with the largest start <= @address, or NULL. Any thread: see above. */
+struct cache_region *region_index_before(const struct region_index *index, uintptr_t address);
+
+/* Only with the lock that guards the index: */
+
+/* The region with the smallest start > @address, or NULL. */
+struct cache_region *region_index_after(const struct region_index *index, uintptr_t address);
+void region_index_insert(struct region_index *index, struct cache_region *region);
+void region_index_remove(struct region_index *index, struct cache_region *region);
+
+#endif
