@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * WSPSend, WSPRecv, WSPRdmaRead, WSPRdmaWrite, WSPGetOverlappedResult.
+ */
+#include "transfer.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#include "exposure.h"
+#include "registration.h"
+#include "socket.h"
+#include "system.h"
+
+static void buffers_put(struct request *request)
+{
+	for (unsigned i = 0; i < request->buffers; i++)
+		registration_put(request->registrations[i]);
+	request->buffers = 0;
+}
+
+/* Turns the caller's buffers into the device's, holding their registrations. */
+static int buffers_get(const struct san_socket *socket, struct work *work, const WSABUFEX *buffers,
+		       DWORD count, DWORD rights, uint32_t most)
+{
+	struct request *request = &work->request;
+	uint64_t bytes = 0;
+	int error = 0;
+
+	if (count > WSDIRECT_MAX_BUFFERS)
+		return WSAEINVAL;
+	if (count && !buffers)
+		return WSAEFAULT;
+	for (DWORD i = 0; i < count && !error; i++) {
+		struct registration *registration =
+			registration_get(socket, &buffers[i], rights, &error);
+
+		if (!registration)
+			break;
+		request->registrations[i] = registration;
+		request->buffers++;
+		work->buffers[i] = (struct ibv_sge){
+			.addr = (uintptr_t)buffers[i].buf,
+			.length = buffers[i].len,
+			.lkey = registration->local_key,
+		};
+		bytes += buffers[i].len;
+		if (bytes > most)
+			error = WSAEMSGSIZE;
+	}
+	if (error)
+		buffers_put(request);
+	request->bytes = (uint32_t)bytes;
+	return error;
+}
+
+/* May the request be made in the socket's state? */
+static int state_error(const struct san_socket *socket, bool receive)
+{
+	switch (socket->state) {
+	case SOCKET_CONNECTED:
+		return 0;
+	case SOCKET_RESOLVING:
+	case SOCKET_CONNECTING:
+		return receive ? 0 : WSAENOTCONN;
+	case SOCKET_BROKEN:
+		return socket->failure;
+	case SOCKET_CLOSED:
+		return WSAENOTSOCK;
+	default:
+		return WSAENOTCONN;
+	}
+}
+
+/*
+ * The tail that all four share. @work names everything but the buffers and the
+ * overlapped structure; @most bounds the bytes.
+ */
+static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *buffers,
+		  DWORD count, uint32_t most, LPWSAOVERLAPPED overlapped, LPINT lpErrno)
+{
+	bool receive = work->request.opcode == OPCODE_RECEIVE;
+	bool incoming = receive || work->request.opcode == IBV_WR_RDMA_READ;
+	DWORD right = incoming ? MEM_WRITE : MEM_READ;
+	int error;
+
+	socket_lock(socket);
+	error = state_error(socket, receive);
+	if (!error)
+		error = buffers_get(socket, work, buffers, count, right, most);
+	if (!error) {
+		work->request.overlapped = overlapped;
+		__atomic_store_n(&overlapped->Internal, STATUS_PENDING, __ATOMIC_RELAXED);
+		switch (queue_submit(socket, work)) {
+		case 0:
+			error = WSA_IO_PENDING;
+			break;
+		case -ENOMEM:
+			error = WSAENOBUFS;
+			break;
+		default:
+			socket_break(socket, WSAENETDOWN, "the device takes no requests");
+			error = WSAENETDOWN;
+			break;
+		}
+		if (error != WSA_IO_PENDING)
+			buffers_put(&work->request);
+	}
+	socket_unlock(socket);
+	socket_put(socket);
+	return fail(lpErrno, error);
+}
+
+/* Arguments that are wrong whatever the socket. */
+static int overlapped_error(const WSAOVERLAPPED *overlapped,
+			    LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
+{
+	if (routine)
+		return WSAEOPNOTSUPP;
+	return overlapped ? 0 : WSAEINVAL;
+}
+
+int san_send(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumberOfBytesSent,
+	     DWORD dwFlags, LPWSAOVERLAPPED lpOverlapped,
+	     LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPWSATHREADID lpThreadId,
+	     LPINT lpErrno)
+{
+	int error = overlapped_error(lpOverlapped, lpCompletionRoutine);
+	struct work work = {
+		.request = { .opcode = IBV_WR_SEND },
+		.solicited = dwFlags & MSG_WSDIRECT_SOLICITED,
+	};
+	struct san_socket *socket;
+
+	(void)lpNumberOfBytesSent;
+	(void)lpThreadId;
+	if (!error && dwFlags & ~(DWORD)MSG_WSDIRECT_SOLICITED)
+		error = WSAEOPNOTSUPP;
+	if (error)
+		return fail(lpErrno, error);
+	socket = socket_get(s, lpErrno);
+	if (!socket)
+		return SOCKET_ERROR;
+	return submit(socket, &work, lpBuffers, dwBufferCount, MESSAGE_MOST, lpOverlapped, lpErrno);
+}
+
+int san_recv(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumberOfBytesRecvd,
+	     LPDWORD lpFlags, LPWSAOVERLAPPED lpOverlapped,
+	     LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPWSATHREADID lpThreadId,
+	     LPINT lpErrno)
+{
+	int error = overlapped_error(lpOverlapped, lpCompletionRoutine);
+	struct work work = { .request = { .opcode = OPCODE_RECEIVE } };
+	struct san_socket *socket;
+
+	(void)lpNumberOfBytesRecvd;
+	(void)lpThreadId;
+	if (!error && lpFlags && *lpFlags)
+		error = WSAEOPNOTSUPP;
+	if (error)
+		return fail(lpErrno, error);
+	socket = socket_get(s, lpErrno);
+	if (!socket)
+		return SOCKET_ERROR;
+	return submit(socket, &work, lpBuffers, dwBufferCount, MESSAGE_MOST, lpOverlapped, lpErrno);
+}
+
+static int rdma(SOCKET s, enum ibv_wr_opcode opcode, LPWSABUFEX lpBuffers, DWORD dwBufferCount,
+		LPVOID lpDescriptor, DWORD dwDescriptorLength, DWORD dwOffset, DWORD dwFlags,
+		LPWSAOVERLAPPED lpOverlapped,
+		LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPINT lpErrno)
+{
+	int error = overlapped_error(lpOverlapped, lpCompletionRoutine);
+	struct work work = { .request = { .opcode = (uint8_t)opcode } };
+	DWORD right = opcode == IBV_WR_RDMA_READ ? MEM_READ : MEM_WRITE;
+	struct descriptor descriptor;
+	struct san_socket *socket;
+	uint64_t bytes = 0;
+
+	if (!error && dwFlags)
+		error = WSAEOPNOTSUPP;
+	if (!error && dwBufferCount && !lpBuffers)
+		error = WSAEFAULT;
+	if (!error && (!dwBufferCount || dwBufferCount > WSDIRECT_MAX_BUFFERS ||
+		       descriptor_decode(lpDescriptor, dwDescriptorLength, &descriptor)))
+		error = WSAEINVAL;
+	if (!error && !(descriptor.rights & right))
+		error = WSAEACCES;
+	if (error)
+		return fail(lpErrno, error);
+	for (DWORD i = 0; i < dwBufferCount; i++)
+		bytes += lpBuffers[i].len;
+	if (dwOffset > descriptor.length || bytes > descriptor.length - dwOffset)
+		return fail(lpErrno, WSAEFAULT);
+	/* descriptor_decode() saw to it that this does not wrap. */
+	work.remote_address = descriptor.address + dwOffset;
+	work.key = descriptor.key;
+	socket = socket_get(s, lpErrno);
+	if (!socket)
+		return SOCKET_ERROR;
+	return submit(socket, &work, lpBuffers, dwBufferCount, RDMA_MOST, lpOverlapped, lpErrno);
+}
+
+int san_rdma_read(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount,
+		  LPVOID lpTargetBufferDescriptor, DWORD dwTargetDescriptorLength,
+		  DWORD dwTargetBufferOffset, LPDWORD lpdwNumberOfBytesRead, DWORD dwFlags,
+		  LPWSAOVERLAPPED lpOverlapped,
+		  LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine,
+		  LPWSATHREADID lpThreadId, LPINT lpErrno)
+{
+	(void)lpdwNumberOfBytesRead;
+	(void)lpThreadId;
+	return rdma(s, IBV_WR_RDMA_READ, lpBuffers, dwBufferCount, lpTargetBufferDescriptor,
+		    dwTargetDescriptorLength, dwTargetBufferOffset, dwFlags, lpOverlapped,
+		    lpCompletionRoutine, lpErrno);
+}
+
+int san_rdma_write(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount,
+		   LPVOID lpTargetBufferDescriptor, DWORD dwTargetDescriptorLength,
+		   DWORD dwTargetBufferOffset, LPDWORD lpdwNumberOfBytesWritten, DWORD dwFlags,
+		   LPWSAOVERLAPPED lpOverlapped,
+		   LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine,
+		   LPWSATHREADID lpThreadId, LPINT lpErrno)
+{
+	(void)lpdwNumberOfBytesWritten;
+	(void)lpThreadId;
+	return rdma(s, IBV_WR_RDMA_WRITE, lpBuffers, dwBufferCount, lpTargetBufferDescriptor,
+		    dwTargetDescriptorLength, dwTargetBufferOffset, dwFlags, lpOverlapped,
+		    lpCompletionRoutine, lpErrno);
+}
+
+/* Completes what is done. */
+static void poll_once(struct san_socket *socket)
+{
+	socket_lock(socket);
+	queue_poll(socket);
+	socket_unlock(socket);
+}
+
+/* Arm, look again, sleep: returns when there is reason to look once more. */
+static void wait_for_completion(struct san_socket *socket, LPWSAOVERLAPPED overlapped)
+{
+	/* Bounded: another thread that polls completes requests without waking this one. */
+	enum { MILLISECONDS = 10 };
+	struct pollfd descriptor = { .fd = -1, .events = POLLIN };
+
+	socket_lock(socket);
+	if (socket->queue.channel) {
+		queue_arm(&socket->queue, false);
+		descriptor.fd = socket->queue.channel->fd;
+	}
+	queue_poll(socket);
+	socket_unlock(socket);
+	if (WSA_OVERLAPPED_PENDING(overlapped))
+		system_raw(SYS_poll, &descriptor, 1, MILLISECONDS);
+}
+
+BOOL san_get_overlapped_result(SOCKET s, LPWSAOVERLAPPED lpOverlapped, LPDWORD lpcbTransfer,
+			       BOOL fWait, LPDWORD lpdwFlags, LPINT lpErrno)
+{
+	struct san_socket *socket;
+	int error;
+
+	if (!lpOverlapped || !lpcbTransfer) {
+		fail(lpErrno, WSAEFAULT);
+		return FALSE;
+	}
+	socket = socket_get(s, lpErrno);
+	if (!socket)
+		return FALSE;
+	if (WSA_OVERLAPPED_PENDING(lpOverlapped))
+		poll_once(socket);
+	while (fWait && WSA_OVERLAPPED_PENDING(lpOverlapped))
+		wait_for_completion(socket, lpOverlapped);
+	socket_put(socket);
+	if (WSA_OVERLAPPED_PENDING(lpOverlapped)) {
+		fail(lpErrno, WSA_IO_INCOMPLETE);
+		return FALSE;
+	}
+	error = (int)lpOverlapped->Internal;
+	*lpcbTransfer = (DWORD)lpOverlapped->InternalHigh;
+	if (lpdwFlags)
+		*lpdwFlags = 0;
+	if (error) {
+		fail(lpErrno, error);
+		return FALSE;
+	}
+	return TRUE;
+}
