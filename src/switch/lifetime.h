@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The switch's start, end, and what fork does to it. */
+#ifndef WSD_SWITCH_LIFETIME_H
+#define WSD_SWITCH_LIFETIME_H
+
+/* From the preload library's constructor: settings, log, statistics. Idempotent. */
+void switch_open(void);
+
+/*
+ * The process ends by exit(): closes what is open as the kernel would and gives
+ * closed sockets the time to deliver what they hold, as long as their peers take
+ * it. Registered with atexit at first need; may be called more than once. A
+ * process that ends by _exit() or a signal loses what only it held.
+ */
+void switch_exit(void);
+
+/* Before a fork, in the parent: listeners that nobody accepted from are given up (listen.c). */
+void switch_forking(void);
+
+/*
+ * In the child of a fork, single-threaded. SAN connections belong to the
+ * parent: here their descriptors answer EOPNOTSUPP. Listeners start anew at the
+ * first accept or wait. The parent notices nothing.
+ */
+void switch_forked_child(void);
+
+#endif

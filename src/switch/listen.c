@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * listen(2) and accept(2).
+ *
+ * The kernel listens first, always, then the companion. A process that forks
+ * before it ever accepted from a listener or waited for it gives the companion
+ * up: it is likely to leave accepting to its children, and connections must not
+ * end up where nobody accepts. Who then accepts or waits first makes one anew.
+ *
+ * The switch thread takes connections from the companion and greets them
+ * (greeting_step); accept(2) takes greeted ones from `ready` or one from the
+ * kernel, whichever is there first.
+ *
+ * Locking: a new connection's lock is taken before its listener's. A ready
+ * connection no longer refers to its listener, so closing the listener may
+ * lock ready connections under the listener's lock.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "attention.h"
+#include "choice.h"
+#include "descriptor.h"
+#include "descriptors.h"
+#include "epoll.h"
+#include "libc_calls.h"
+#include "lifetime.h"
+#include "log.h"
+#include "settings.h"
+#include "socket_state.h"
+#include "statistics.h"
+#include "waiter.h"
+#include "wsa_errno.h"
+
+#define BACKLOG		128
+#define GREETING_TIME	5000000000ll	/* nanoseconds for a peer's HELLO */
+
+/* NULL, or why the listener stays with TCP. */
+static const char *companion_listen(struct socket *socket, int fd)
+{
+	struct listening *listening = &socket->listening;
+	struct sockaddr_storage local;
+	union address bound;
+	socklen_t room = sizeof(bound), length;
+	struct provider *provider;
+	bool any;
+	int error;
+
+	if (libc_call.getsockname(fd, &bound.any, &room))
+		return "it has no address";
+	length = choice_normalize(&bound.any, room, &local);
+	if (!length)
+		return "it is not an IP socket";
+	if (choice_rule(CHOICE_LISTEN, &bound.any) == CHOICE_TCP)
+		return "a rule says so";
+	any = local.ss_family == AF_INET ?
+		((struct sockaddr_in *)&local)->sin_addr.s_addr == INADDR_ANY :
+		IN6_IS_ADDR_UNSPECIFIED(&((struct sockaddr_in6 *)&local)->sin6_addr);
+	if (local.ss_family == AF_INET && !any &&
+	    ntohl(((struct sockaddr_in *)&local)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET)
+		return "the loopback network has no RDMA device";
+	provider = provider_get();
+	if (!provider)
+		return "no SAN service provider";
+	if (!any && !provider_has_address(provider, (struct sockaddr *)&local))
+		return "its address has no RDMA device";
+	listening->event = descriptor_hide(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+	if (listening->event < 0)
+		return "no descriptor left";
+	listening->companion = provider->table.lpWSPSocket(local.ss_family, SOCK_STREAM, IPPROTO_TCP,
+							   NULL, 0, WSA_FLAG_OVERLAPPED, &error);
+	if (listening->companion == INVALID_SOCKET)
+		goto failed;
+	if (provider->table.lpWSPBind(listening->companion, (struct sockaddr *)&local, (int)length,
+				      &error) ||
+	    provider->table.lpWSPEventSelect(listening->companion,
+					     WSDIRECT_EVENT_HANDLE(listening->event), FD_ACCEPT,
+					     &error) ||
+	    provider->table.lpWSPListen(listening->companion, BACKLOG, &error))
+		goto failed;
+	listening->backlog = BACKLOG;
+	memcpy(&socket->local, &bound, room);
+	socket->local_length = room;
+	return NULL;
+failed:
+	log_info("switch: companion of a listener: %s", wsa_error_name(error));
+	return "its companion cannot listen";
+}
+
+/* A listener's companion is gone; its last reference may linger on. */
+static void companion_close(struct socket *socket)
+{
+	struct listening *listening = &socket->listening;
+	int error;
+
+	if (listening->companion == INVALID_SOCKET)
+		return;
+	provider_get()->table.lpWSPCloseSocket(listening->companion, &error);
+	listening->companion = INVALID_SOCKET;
+}
+
+struct socket *switch_listener_get(int fd)
+{
+	struct socket *socket = descriptor_get(fd);
+	const char *reason;
+
+	if (socket)
+		return socket;
+	/* Decided once: whatever comes of it, nobody needs to ask again. */
+	descriptor_mark_listening(fd, false);
+	socket = socket_new(SOCKET_LISTENING);
+	if (!socket)
+		return NULL;
+	reason = companion_listen(socket, fd);
+	if (!reason && attention_start())
+		reason = "no switch thread";
+	if (!reason && descriptor_set(fd, socket_get(socket))) {
+		socket_put(socket);
+		reason = "no memory";
+	}
+	if (reason) {
+		log_info("switch: listen goes over TCP only: %s", reason);
+		companion_close(socket);
+		socket_put(socket);
+		return NULL;
+	}
+	socket_adopt_options(socket, fd);
+	attention_add(socket);
+	epoll_socket_entered(fd, socket);
+	log_info("switch: listening over the SAN too");
+	return socket;
+}
+
+int switch_listen(int fd, int backlog)
+{
+	int protocol;
+	socklen_t length = sizeof(protocol);
+	struct socket *socket;
+
+	socket = descriptor_get(fd);
+	if (socket) {
+		bool connected = socket->state == SOCKET_CONNECTED ||
+				 socket->state == SOCKET_CONNECTING;
+
+		socket_put(socket);
+		if (connected)
+			return -EINVAL;
+	}
+	if (libc_call.listen(fd, backlog))
+		return -errno;
+	if (libc_call.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) ||
+	    protocol != IPPROTO_TCP || descriptor_is_known(fd))
+		return 0;
+	descriptor_mark_listening(fd, true);
+	socket = switch_listener_get(fd);
+	if (socket)
+		socket_put(socket);
+	return 0;
+}
+
+static void give_up(int fd, struct socket *socket, void *context)
+{
+	bool unused;
+
+	(void)context;
+	pthread_mutex_lock(&socket->lock);
+	unused = socket->state == SOCKET_LISTENING && !socket->listening.waited;
+	if (unused) {
+		listen_close(socket);
+		socket_state_set(socket, SOCKET_PLAIN, "the process forks before it accepts");
+		attention_soon(socket);
+	}
+	pthread_mutex_unlock(&socket->lock);
+	if (unused) {
+		descriptor_clear(fd, socket);
+		descriptor_mark_listening(fd, true);
+	}
+}
+
+void switch_forking(void)
+{
+	descriptor_each(give_up, NULL);
+}
+
+/* ---- new connections; in the switch thread ---- */
+
+static int condition(LPWSABUF caller, LPWSABUF caller_data, LPQOS sqos, LPQOS gqos, LPWSABUF callee,
+		     LPWSABUF callee_data, GROUP *group, DWORD_PTR context)
+{
+	const struct listening *listening = (const struct listening *)context;
+	struct connect_data data;
+
+	(void)caller;
+	(void)sqos;
+	(void)gqos;
+	(void)callee;
+	(void)group;
+	callee_data->len = 0;
+	if (!caller_data || caller_data->len < sizeof(data)) {
+		log_warn("switch: declined a connection without our private data");
+		return CF_WSDIRECT_DECLINE;
+	}
+	memcpy(&data, caller_data->buf, sizeof(data));
+	if (le32toh(data.magic) != PROTOCOL_MAGIC || le16toh(data.version) != PROTOCOL_VERSION) {
+		log_warn("switch: declined a connection with private data that is not ours");
+		return CF_WSDIRECT_DECLINE;
+	}
+	return listening->waiting < listening->backlog ? CF_ACCEPT : CF_REJECT;
+}
+
+void listen_step(struct socket *socket)
+{
+	struct listening *listening = &socket->listening;
+	struct provider *provider = provider_get();
+	eventfd_t taken;
+
+	(void)!libc_call.read(listening->event, &taken, sizeof(taken));
+	for (;;) {
+		struct socket *connection;
+		SOCKET companion;
+		int error;
+
+		companion = provider->table.lpWSPAccept(listening->companion, NULL, NULL, condition,
+							(DWORD_PTR)listening, &error);
+		if (companion == INVALID_SOCKET) {
+			if (error == WSAECONNREFUSED || error == WSAECONNRESET)
+				continue;
+			if (error != WSAEWOULDBLOCK)
+				log_warn("switch: accepting over the SAN: %s", wsa_error_name(error));
+			return;
+		}
+		connection = socket_new(SOCKET_CONNECTED);
+		error = connection ? session_open(&connection->session, provider, companion) : -ENOMEM;
+		if (error) {
+			log_warn("switch: a connection cannot be accepted: %s", log_errno_name(error));
+			if (!connection || !connection->session.provider)
+				provider->table.lpWSPCloseSocket(companion, &error);
+			if (connection)
+				socket_put(connection);
+			continue;
+		}
+		connection->listener = socket_get(socket);
+		connection->connecting.deadline = clock_now() + GREETING_TIME;
+		listening->waiting++;
+		attention_add(connection);
+		socket_put(connection);
+	}
+}
+
+static void listener_leave(struct socket *connection)
+{
+	struct socket *listener = connection->listener;
+
+	connection->listener = NULL;
+	pthread_mutex_lock(&listener->lock);
+	listener->listening.waiting--;
+	pthread_mutex_unlock(&listener->lock);
+	socket_put(listener);
+}
+
+static void enqueue(struct socket *connection)
+{
+	struct socket *listener = connection->listener;
+	struct listening *listening = &listener->listening;
+
+	connection->listener = NULL;
+	connection->next_ready = NULL;
+	pthread_mutex_lock(&listener->lock);
+	if (listener->state != SOCKET_LISTENING) {
+		listening->waiting--;
+		session_reset(&connection->session, ECONNRESET);
+		socket_state_set(connection, SOCKET_CLOSED, "its listener was closed");
+		attention_draining();
+	} else {
+		socket_get(connection);
+		if (listening->ready_last)
+			listening->ready_last->next_ready = connection;
+		else
+			listening->ready_first = connection;
+		listening->ready_last = connection;
+		listener->in_edge++;
+		socket_changed(listener);
+	}
+	pthread_mutex_unlock(&listener->lock);
+	socket_put(listener);
+}
+
+bool greeting_step(struct socket *connection)
+{
+	struct session *session = &connection->session;
+
+	socket_progress(connection);
+	if (session->established && !session->broken && !session_hello(session)) {
+		socket_learn_names(connection, connection->listener->local.any.sa_family);
+		enqueue(connection);
+		return true;
+	}
+	if (session->broken || session->established ||
+	    clock_now() >= connection->connecting.deadline) {
+		log_info("switch: a connection ended before it was greeted");
+		listener_leave(connection);
+		session_reset(session, ECONNRESET);
+		socket_state_set(connection, SOCKET_CLOSED, "not greeted");
+		attention_draining();
+		return true;
+	}
+	return false;
+}
+
+void listen_close(struct socket *socket)
+{
+	struct listening *listening = &socket->listening;
+	struct socket *connection;
+
+	companion_close(socket);
+	while ((connection = listening->ready_first)) {
+		listening->ready_first = connection->next_ready;
+		pthread_mutex_lock(&connection->lock);
+		session_reset(&connection->session, ECONNRESET);
+		socket_state_set(connection, SOCKET_CLOSED, "never accepted");
+		attention_draining();
+		attention_soon(connection);
+		pthread_mutex_unlock(&connection->lock);
+		socket_put(connection);
+	}
+	listening->ready_last = NULL;
+}
+
+/* ---- accept(2) ---- */
+
+/* The first greeted connection, with its reference; NULL: none. */
+static struct socket *ready_pop(struct socket *listener)
+{
+	struct listening *listening = &listener->listening;
+	struct socket *connection;
+
+	pthread_mutex_lock(&listener->lock);
+	connection = listening->ready_first;
+	if (connection) {
+		listening->ready_first = connection->next_ready;
+		if (!listening->ready_first)
+			listening->ready_last = NULL;
+		listening->waiting--;
+	}
+	pthread_mutex_unlock(&listener->lock);
+	return connection;
+}
+
+static int kernel_socket(int family, int flags)
+{
+	return socket(family, SOCK_STREAM | flags, IPPROTO_TCP);
+}
+
+/* Options that an accepted TCP socket inherits from its listener. */
+static void inherit_options(int from, int to)
+{
+	static const struct { int level, name; } options[] = {
+		{ SOL_SOCKET, SO_KEEPALIVE }, { SOL_SOCKET, SO_LINGER }, { SOL_SOCKET, SO_RCVTIMEO },
+		{ SOL_SOCKET, SO_SNDTIMEO }, { SOL_SOCKET, SO_RCVLOWAT }, { SOL_SOCKET, SO_PRIORITY },
+		{ SOL_SOCKET, SO_REUSEADDR }, { IPPROTO_TCP, TCP_NODELAY }, { IPPROTO_TCP, TCP_CORK },
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		char value[64];
+		socklen_t length = sizeof(value);
+
+		if (!libc_call.getsockopt(from, options[i].level, options[i].name, value, &length))
+			libc_call.setsockopt(to, options[i].level, options[i].name, value, length);
+	}
+}
+
+static int give_descriptor(struct socket *connection, int listener_fd, struct sockaddr *address,
+			   socklen_t *length, int flags)
+{
+	int fd, error, family = connection->peer.any.sa_family;
+
+	fd = kernel_socket(family, flags & (SOCK_CLOEXEC | SOCK_NONBLOCK));
+	if (fd < 0)
+		return -errno;
+	inherit_options(listener_fd, fd);
+	pthread_mutex_lock(&connection->lock);
+	socket_adopt_options(connection, fd);
+	pthread_mutex_unlock(&connection->lock);
+	error = descriptor_set(fd, socket_get(connection));
+	if (error) {
+		log_error("switch: an accepted connection has no place in the table: %s",
+			  log_errno_name(error));
+		socket_put(connection);
+		libc_call.close(fd);
+		return error;
+	}
+	if (address && length) {
+		socklen_t room = *length < connection->peer_length ? *length : connection->peer_length;
+
+		memcpy(address, &connection->peer, room);
+		*length = connection->peer_length;
+	}
+	statistic_add(STATISTIC_san_accepts, 1);
+	log_info("switch: accepted over the SAN");
+	return fd;
+}
+
+/* No descriptor could be had: as the kernel does, the connection is lost to the program. */
+static void drop(struct socket *connection)
+{
+	pthread_mutex_lock(&connection->lock);
+	session_reset(&connection->session, ECONNRESET);
+	socket_state_set(connection, SOCKET_CLOSED, "no descriptor for it");
+	attention_draining();
+	attention_soon(connection);
+	pthread_mutex_unlock(&connection->lock);
+}
+
+/*
+ * Accepts from the kernel without ever blocking there, though the program's
+ * socket may be a blocking one: only one thread at a time looks and takes.
+ */
+static int accept_kernel(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+	static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+	struct pollfd descriptor = { .fd = fd, .events = POLLIN };
+	int result = -EAGAIN;
+
+	pthread_mutex_lock(&one_at_a_time);
+	if (libc_call.poll(&descriptor, 1, 0) > 0) {
+		result = libc_call.accept4(fd, address, length, flags);
+		if (result < 0)
+			result = -errno;
+		else
+			statistic_add(STATISTIC_tcp_accepts, 1);
+	}
+	pthread_mutex_unlock(&one_at_a_time);
+	return result;
+}
+
+static void remove_waiter(void *argument)
+{
+	struct { struct socket *socket; struct waiter_link link; } *sleeper = argument;
+
+	socket_waiter_remove(sleeper->socket, &sleeper->link);
+	atomic_store(&sleeper->link.waiter->woken, NULL);
+}
+
+/* Sleeps until one kind of connection may be there. 0, -EINTR or -EAGAIN at the deadline. */
+static int wait_connection(struct socket *socket, int fd, struct waiter *waiter, int64_t deadline)
+{
+	struct { struct socket *socket; struct waiter_link link; } sleeper = { .socket = socket };
+	struct pollfd descriptors[2] = {
+		{ .fd = fd, .events = POLLIN }, { .fd = waiter->wake, .events = POLLIN },
+	};
+	struct timespec time, *timeout = NULL;
+	bool ready_now;
+	int result = 0;
+
+	if (deadline >= 0) {
+		int64_t left = deadline - clock_now();
+
+		if (left <= 0)
+			return -EAGAIN;
+		time = (struct timespec){ left / 1000000000, left % 1000000000 };
+		timeout = &time;
+	}
+	socket_waiter_add(socket, &sleeper.link, waiter);
+	pthread_cleanup_push(remove_waiter, &sleeper);
+	atomic_store(&sleeper.link.armed, true);
+	pthread_mutex_lock(&socket->lock);
+	ready_now = socket->listening.ready_first || socket->state != SOCKET_LISTENING;
+	pthread_mutex_unlock(&socket->lock);
+	if (!ready_now) {
+		if (libc_call.ppoll(descriptors, 2, timeout, NULL) < 0)
+			result = -errno;
+		if (descriptors[1].revents)
+			waiter_clear(waiter);
+	}
+	pthread_cleanup_pop(1);
+	return result;
+}
+
+int socket_accept(struct socket *socket, int fd, struct sockaddr *address, socklen_t *length,
+		  int flags)
+{
+	struct waiter *waiter = waiter_self();
+	int64_t deadline = socket->receive_timeout < 0 ? -1 : clock_now() + socket->receive_timeout;
+	int result;
+
+	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
+		return -EINVAL;
+	if (!waiter)
+		return -EMFILE;
+	if (socket->state != SOCKET_LISTENING)
+		return socket->state == SOCKET_PLAIN ? -ERESTART : -EINVAL;
+	socket->listening.waited = true;
+	for (;;) {
+		struct socket *connection = ready_pop(socket);
+
+		if (connection) {
+			result = give_descriptor(connection, fd, address, length, flags);
+			if (result < 0)
+				drop(connection);
+			socket_put(connection);
+			return result;
+		}
+		result = accept_kernel(fd, address, length, flags);
+		if (result != -EAGAIN || socket->nonblocking)
+			return result;
+		result = wait_connection(socket, fd, waiter, deadline);
+		if (result)
+			return result;
+		if (socket->state != SOCKET_LISTENING)
+			return -EINVAL;
+	}
+}

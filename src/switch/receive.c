@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Receiving for the application.
+ *
+ * The queue of chunks is the received stream. Bytes in messages and in spills
+ * are copied. An advertisement at the head of the queue is moved
+ *  - straight to the application's buffer, if that has room for rdma_threshold
+ *    bytes: by asking the sender to push them when both are in blocking calls
+ *    (half a round trip more, but writes are what adapters do best), otherwise
+ *    by pulling them;
+ *  - else into a spill, from which small reads are served.
+ *
+ * While a thread moves an advertisement it sets `receiving`, and others that
+ * want to receive wait: they would take bytes that come later in the stream.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "log.h"
+#include "settings.h"
+#include "socket_state.h"
+#include "statistics.h"
+#include "waiter.h"
+
+#define PULL_PIECE	(512u << 10)	/* the sender hears of progress this often */
+#define SPILL_PIECE	(256u << 10)
+#define RDMA_DEPTH	2		/* requests on their way for one transfer */
+
+/* Does the setting rdma_direction leave both ways, and the peer a choice? */
+static bool prefers_push(void)
+{
+	return strcmp(setting_text(SETTING_rdma_direction), "read") != 0;
+}
+
+int session_rdma(struct socket *socket, bool write, HANDLE handle, uint8_t *address,
+		 uint64_t length, const uint8_t *descriptor, uint32_t descriptor_length,
+		 uint64_t offset)
+{
+	struct session *session = &socket->session;
+	struct provider *provider = session->provider;
+	struct transfer transfers[RDMA_DEPTH];
+	uint64_t posted = 0, piece = provider_limit(provider, session->companion, SO_MAX_RDMA_SIZE);
+	unsigned int started = 0, finished = 0;
+	int error = 0;
+
+	if (!piece || (!write && !provider->rdma_read))
+		error = -EOPNOTSUPP;
+	while ((posted < length && !error) || finished < started) {
+		struct transfer *transfer = &transfers[finished % RDMA_DEPTH];
+
+		if (posted < length && !error && started - finished < RDMA_DEPTH) {
+			uint64_t part = length - posted < piece ? length - posted : piece;
+			WSABUFEX buffer = { (ULONG)part, (char *)address + posted, handle };
+			void *target = (void *)(uintptr_t)descriptor;
+			DWORD bytes, at = (DWORD)(offset + posted);
+			int result, code = 0;
+
+			transfer = &transfers[started % RDMA_DEPTH];
+			*transfer = (struct transfer){ .overlapped = { .Internal = STATUS_PENDING,
+				.hEvent = (HANDLE)(uintptr_t)1 } };
+			result = write ?
+				provider->rdma_write(session->companion, &buffer, 1, target,
+						     descriptor_length, at, &bytes, 0,
+						     &transfer->overlapped, NULL, NULL, &code) :
+				provider->rdma_read(session->companion, &buffer, 1, target,
+						    descriptor_length, at, &bytes, 0,
+						    &transfer->overlapped, NULL, NULL, &code);
+			if (result && code != WSA_IO_PENDING) {
+				log_error("session: RDMA %s failed to start: WSA error %d",
+					  write ? "write" : "read", code);
+				error = -ECONNRESET;
+				continue;
+			}
+			transfer->next = session->transfers;
+			session->transfers = transfer;
+			posted += part;
+			started++;
+			continue;
+		}
+		while (!transfer->done)
+			session_sleep(socket, -1, false);
+		if (transfer->overlapped.Internal && !error) {
+			log_info("session: RDMA %s failed: WSA error %d", write ? "write" : "read",
+				 (int)transfer->overlapped.Internal);
+			error = -ECONNRESET;
+		}
+		finished++;
+	}
+	if (error)
+		session_reset(session, ECONNRESET);
+	return error;
+}
+
+/* The head advertisement's moved bytes went to the application: account for them. */
+static void moved_to_application(struct session *session, uint64_t bytes)
+{
+	session->readable -= bytes;
+	statistic_add(STATISTIC_bytes_received_rdma, bytes);
+}
+
+/* The thread that moved it is done for now. */
+static void incoming_release(struct session *session, struct incoming *incoming)
+{
+	incoming->busy = false;
+	session->receiving = false;
+	session->generation++;
+	if (incoming->moved == incoming->length && !incoming->withdrawn) {
+		session_incoming_end(session, incoming);
+	} else if (incoming->withdrawn && !session->broken) {
+		session_done(session, DONE_FINAL, incoming->id, incoming->moved);
+		session_incoming_end(session, incoming);
+	}
+}
+
+/* Asks the sender to write to the buffer. Returns bytes moved, 0: try to pull, or -errno. */
+static ssize_t receive_pushed(struct socket *socket, struct incoming *incoming, uint8_t *buffer,
+			      uint64_t size)
+{
+	struct session *session = &socket->session;
+	uint64_t before = incoming->moved;
+	struct offer_body body = {
+		.id = htole32(incoming->id), .offset = htole64(before), .length = htole64(size),
+	};
+	DWORD length = DESCRIPTOR_MAX;
+	int error, code;
+
+	if (session->provider->register_rdma_memory(session->companion, buffer, (DWORD)size,
+						    MEM_WRITE, body.descriptor, &length, &code))
+		return 0;
+	body.descriptor_length = htole32(length);
+	incoming->offered = true;
+	while ((error = session_send_control(session, MESSAGE_OFFER, 0, 0, &body, sizeof(body),
+					     false)) == -EAGAIN && !incoming->withdrawn)
+		session_sleep(socket, -1, false);
+	if (error)
+		incoming->offered = false;
+	while (incoming->offered && !incoming->withdrawn && !session->broken)
+		session_sleep(socket, -1, false);
+	incoming->offered = false;
+	/* Hides the buffer from the peer before the application gets it back. */
+	session->provider->deregister_rdma_memory(session->companion, body.descriptor, length, &code);
+	/* What was moved counts even if the connection ended right behind it. */
+	if (incoming->moved > before)
+		return (ssize_t)(incoming->moved - before);
+	return session->broken ? -ECONNRESET : 0;
+}
+
+/* Reads from the sender's memory to registered memory of ours. Bytes or -errno. */
+static ssize_t pull(struct socket *socket, struct incoming *incoming, HANDLE handle, uint8_t *buffer,
+		    uint64_t size)
+{
+	struct session *session = &socket->session;
+	int error = session_rdma(socket, false, handle, buffer, size, incoming->descriptor,
+				 incoming->descriptor_length, incoming->moved);
+
+	if (error)
+		return error;
+	incoming->moved += size;
+	if (!incoming->withdrawn)
+		session_done(session, 0, incoming->id, incoming->moved);
+	return (ssize_t)size;
+}
+
+/* Pulls to the application's buffer. Bytes, 0: its memory cannot be registered, or -errno. */
+static ssize_t receive_pulled(struct socket *socket, struct incoming *incoming, uint8_t *buffer,
+			      uint64_t size)
+{
+	struct session *session = &socket->session;
+	uint64_t done = 0;
+	ssize_t moved = 0;
+	HANDLE handle;
+	int code;
+
+	handle = session->provider->register_memory(session->companion, buffer, (DWORD)size, MEM_WRITE,
+						    &code);
+	if (!handle)
+		return 0;
+	while (done < size && !incoming->withdrawn) {
+		moved = pull(socket, incoming, handle, buffer + done,
+			     size - done < PULL_PIECE ? size - done : PULL_PIECE);
+		if (moved < 0)
+			break;
+		done += (uint64_t)moved;
+	}
+	session->provider->deregister_memory(session->companion, handle, &code);
+	return moved < 0 ? moved : (ssize_t)done;
+}
+
+/* Moves the next part into memory of ours and puts it in front of the queue. 0 or -errno. */
+static int receive_spilled(struct socket *socket, struct incoming *incoming)
+{
+	struct session *session = &socket->session;
+	uint64_t size = incoming->length - incoming->moved;
+	struct spill *spill;
+	ssize_t moved;
+
+	if (size > SPILL_PIECE)
+		size = SPILL_PIECE;
+	spill = session_spill_get(session, SPILL_PIECE);
+	if (!spill) {
+		session_reset(session, ENOBUFS);
+		return -ENOBUFS;
+	}
+	moved = pull(socket, incoming, spill->handle, spill->data, size);
+	if (moved < 0) {
+		session_spill_put(session, spill);
+		return (int)moved;
+	}
+	spill->chunk.kind = CHUNK_SPILLED;
+	spill->begin = 0;
+	spill->end = size;
+	session_chunk_push(session, &spill->chunk);
+	statistic_add(STATISTIC_bytes_received_rdma, size);
+	statistic_add(STATISTIC_bytes_received_spilled, size);
+	return 0;
+}
+
+/*
+ * Deals with the advertisement at the head of the queue. Returns bytes moved to
+ * the buffer, 0 when the queue changed (look again), or -errno. May drop the lock.
+ */
+static ssize_t take_advertised(struct socket *socket, struct incoming *incoming, uint8_t *buffer,
+			       size_t room, bool block, bool peek)
+{
+	struct session *session = &socket->session;
+	uint64_t size = incoming->length - incoming->moved;
+	ssize_t moved = 0;
+	bool direct;
+
+	if (size > room)
+		size = room;
+	direct = !peek && size >= setting_number(SETTING_rdma_threshold);
+	incoming->busy = true;
+	session->receiving = true;
+	if (direct) {
+		if (block && incoming->push && prefers_push())
+			moved = receive_pushed(socket, incoming, buffer, size);
+		if (moved == 0 && !incoming->withdrawn && !session->broken)
+			moved = receive_pulled(socket, incoming, buffer, size);
+		if (moved > 0)
+			moved_to_application(session, (uint64_t)moved);
+	}
+	if (moved == 0 && !incoming->withdrawn && !session->broken)
+		moved = receive_spilled(socket, incoming);
+	incoming_release(session, incoming);
+	return moved;
+}
+
+/* Where in the application's vector the next byte goes. */
+struct cursor {
+	const struct iovec *vector;
+	int left;
+	size_t skip;
+};
+
+static bool cursor_room(struct cursor *cursor, uint8_t **buffer, size_t *room)
+{
+	while (cursor->left && cursor->skip == cursor->vector->iov_len) {
+		cursor->vector++;
+		cursor->left--;
+		cursor->skip = 0;
+	}
+	if (!cursor->left)
+		return false;
+	*buffer = (uint8_t *)cursor->vector->iov_base + cursor->skip;
+	*room = cursor->vector->iov_len - cursor->skip;
+	return true;
+}
+
+/* Copies local bytes of a chunk; `from` bytes of it were looked at before (MSG_PEEK). */
+static size_t copy_out(const uint8_t *data, size_t size, struct cursor *cursor, bool discard)
+{
+	size_t done = 0, room;
+	uint8_t *buffer;
+
+	while (done < size && cursor_room(cursor, &buffer, &room)) {
+		size_t part = size - done < room ? size - done : room;
+
+		if (!discard)
+			memcpy(buffer, data + done, part);
+		cursor->skip += part;
+		done += part;
+	}
+	return done;
+}
+
+/* Consumes local chunks at the head. Returns bytes. */
+static size_t receive_local(struct session *session, struct cursor *cursor, bool discard)
+{
+	struct chunk *chunk;
+	size_t done = 0, part, room;
+	uint8_t *buffer;
+
+	while ((chunk = session->chunks_first) && chunk->kind != CHUNK_ADVERTISED &&
+	       cursor_room(cursor, &buffer, &room)) {
+		if (chunk->kind == CHUNK_MESSAGE) {
+			struct message *message = (struct message *)chunk;
+
+			part = copy_out(message->data + message->begin, message->end - message->begin,
+					cursor, discard);
+			message->begin += (uint32_t)part;
+			if (message->begin == message->end) {
+				session_chunk_pop(session);
+				session_consumed(session, message);
+			}
+			statistic_add(STATISTIC_bytes_received_message, part);
+		} else {
+			struct spill *spill = (struct spill *)chunk;
+
+			part = copy_out(spill->data + spill->begin, spill->end - spill->begin, cursor,
+					discard);
+			spill->begin += part;
+			if (spill->begin == spill->end) {
+				session_chunk_pop(session);
+				session_spill_put(session, spill);
+			}
+		}
+		session->readable -= part;
+		done += part;
+	}
+	return done;
+}
+
+static size_t peek_local(struct session *session, struct cursor cursor)
+{
+	size_t done = 0;
+
+	for (struct chunk *chunk = session->chunks_first;
+	     chunk && chunk->kind != CHUNK_ADVERTISED; chunk = chunk->next) {
+		if (chunk->kind == CHUNK_MESSAGE) {
+			struct message *message = (struct message *)chunk;
+
+			done += copy_out(message->data + message->begin, message->end - message->begin,
+					 &cursor, false);
+		} else {
+			struct spill *spill = (struct spill *)chunk;
+
+			done += copy_out(spill->data + spill->begin, spill->end - spill->begin,
+					 &cursor, false);
+		}
+	}
+	return done;
+}
+
+/* What the queue's end means: 0 for end of file, -errno, or 1 to wait for more. */
+static int receive_end(struct socket *socket)
+{
+	struct session *session = &socket->session;
+	int error;
+
+	if (socket->state != SOCKET_CONNECTED)
+		return -EBADF;
+	if (session->finished_received || socket->shut_read)
+		return 0;
+	if (!session->broken)
+		return 1;
+	error = session->error;
+	session->error = 0;
+	return -error;
+}
+
+ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int count, int flags)
+{
+	struct session *session = &socket->session;
+	struct cursor cursor = { .vector = vector, .left = count };
+	bool block, peek = flags & MSG_PEEK;
+	size_t total = 0, done = 0, enough, room;
+	int64_t deadline;
+	uint8_t *buffer;
+	ssize_t result = 0;
+
+	if (flags & MSG_OOB)
+		return -EINVAL;		/* there never is urgent data */
+	if (flags & MSG_ERRQUEUE)
+		return -EAGAIN;
+	for (int i = 0; i < count; i++) {
+		if (vector[i].iov_len > SSIZE_MAX - total)
+			return -EINVAL;
+		total += vector[i].iov_len;
+	}
+	pthread_mutex_lock(&socket->lock);
+	block = !socket->nonblocking && !(flags & MSG_DONTWAIT);
+	if (socket->state != SOCKET_CONNECTED) {
+		result = socket->state == SOCKET_PLAIN ? -ERESTART :
+			 socket->state == SOCKET_CONNECTING && !block ? -EAGAIN : -ENOTCONN;
+		goto out;
+	}
+	session->activity++;
+	session->receives++;
+	deadline = socket->receive_timeout < 0 ? -1 : clock_now() + socket->receive_timeout;
+	enough = flags & MSG_WAITALL ? total : (size_t)socket->low_water;
+	if (enough > total)
+		enough = total;
+	socket_progress(socket);
+	for (;;) {
+		if (!session->receiving) {
+			if (peek)
+				done = peek_local(session, cursor);
+			else
+				done += receive_local(session, &cursor, flags & MSG_TRUNC);
+			/* Nothing wanted is had once there is something, or the end: as TCP. */
+			if (done >= enough && (done || (!total && session->chunks_first)))
+				break;
+			/* Lost with the connection: the advertised bytes and all behind them. */
+			while (session->broken && session->chunks_first && !peek) {
+				session->readable = 0;
+				session_chunk_pop(session);
+			}
+			if (session->chunks_first && session->chunks_first->kind == CHUNK_ADVERTISED &&
+			    cursor_room(&cursor, &buffer, &room)) {
+				result = take_advertised(socket, (struct incoming *)session->chunks_first,
+							 buffer, room, block, peek || flags & MSG_TRUNC);
+				if (result > 0) {
+					done += (size_t)result;
+					cursor.skip += (size_t)result;
+					if (done >= enough)
+						break;
+				}
+				continue;
+			}
+			result = receive_end(socket);
+			if (result <= 0)
+				break;
+		}
+		result = -EAGAIN;
+		if (!block)
+			break;
+		/* Whoever waits for an answer wants the question to be on its way. */
+		session_flush_open(session);
+		result = session_sleep(socket, deadline, true);
+		if (result == -ETIMEDOUT)
+			result = -EAGAIN;
+		if (result)
+			break;
+	}
+out:
+	pthread_mutex_unlock(&socket->lock);
+	return done ? (ssize_t)done : result;
+}

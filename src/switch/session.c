@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The session: what it sends and when, its credits, its life. What it receives
+ * is in session_messages.c, its memory in session_buffers.c; the application's
+ * calls are in send.c and receive.c.
+ *
+ * Theory of operation. Nothing happens by itself: whoever holds the socket's
+ * lock calls session_progress(), which asks the provider to complete requests,
+ * takes finished sends back and handles received messages in order. Who calls:
+ * the application's thread in any call on the socket; otherwise the switch
+ * thread, woken by solicited events (attention.c). A change is seen by others in
+ * `generation`, and sleeping ones are woken by socket_changed().
+ *
+ * When the SAN connection breaks, every posted request completes with an error;
+ * the first such completion breaks the session. What was received in messages
+ * before stays readable, as with TCP; what was only advertised is lost.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "log.h"
+#include "session_parts.h"
+#include "settings.h"
+#include "statistics.h"
+#include "wsa_errno.h"
+#include "socket_state.h"
+
+#define COLLECT_BEHIND	2	/* messages on their way that make small sends collect */
+#define POLLED	((HANDLE)(uintptr_t)1)	/* low bit of hEvent: no up-call */
+
+void session_break(struct session *session, int error)
+{
+	if (session->broken)
+		return;
+	session->broken = true;
+	session->generation++;
+	/* After the peer's FIN there was nothing more to come: readers see the end, writers EPIPE. */
+	if (!session->finished_received)
+		session->error = error;
+	if (session->error)
+		statistic_add(STATISTIC_resets, 1);
+	for (int i = 0; i < ADVERTISEMENTS_MAX; i++)
+		if (session->outgoing[i].used && !session->outgoing[i].ended)
+			session->outgoing[i].ended = true;
+	log_debug("session: connection ended: %s", log_errno_name(session->error));
+}
+
+void session_refused(struct session *session, int wsa_error)
+{
+	bool ended = wsa_error == WSAECONNRESET || wsa_error == WSAENOTCONN ||
+		     wsa_error == WSAENETDOWN || wsa_error == WSAETIMEDOUT;
+
+	if (ended && session->posted_first)
+		session->refused = true;
+	else
+		session_break(session, wsa_error_to_errno(wsa_error));
+}
+
+/* ---- sending messages ---- */
+
+/* How many bytes the next message may have in all. */
+static uint32_t next_message_limit(struct session *session)
+{
+	if (session->peer_larger_size && session->messages_sent >= session->peer_larger_first &&
+	    session->peer_message_size != session->peer_larger_size) {
+		session->peer_message_size = session->peer_larger_size;
+		if (session->peer_larger_size >= LARGER_SIZE)
+			session_grow_send(session);
+	}
+	return session->peer_message_size;
+}
+
+uint32_t session_message_limit(const struct session *session, const struct message *message)
+{
+	uint32_t limit = session->peer_message_size;
+
+	return limit < message->size ? limit : message->size;
+}
+
+void session_transmit(struct session *session, struct message *message, bool solicited)
+{
+	struct message_header *header = (struct message_header *)message->data;
+	WSABUFEX buffer = { message->end, (char *)message->data, message->pool->handle };
+	DWORD bytes;
+	int error;
+
+	header->credits = htole16((uint16_t)session->credits_owed);
+	session->credits_peer += session->credits_owed;
+	session->credits_owed = 0;
+	session->messages_sent++;
+	message->next = NULL;
+	message->overlapped.Internal = STATUS_PENDING;
+	message->overlapped.hEvent = POLLED;
+	if (session->provider->table.lpWSPSend(session->companion, &buffer, 1, &bytes,
+					       solicited ? MSG_WSDIRECT_SOLICITED : 0,
+					       &message->overlapped, NULL, NULL, &error) &&
+	    error != WSA_IO_PENDING) {
+		session_free_push(session, message);
+		session_refused(session, error);
+		return;
+	}
+	if (session->sending_last)
+		session->sending_last->next = message;
+	else
+		session->sending_first = message;
+	session->sending_last = message;
+	session->sending++;
+	statistic_add(STATISTIC_messages_sent, 1);
+}
+
+/* Starts a message in a free buffer; the caller sets length and end. */
+struct message *session_compose(struct session *session, enum message_type type, uint8_t flags,
+				uint64_t position)
+{
+	struct message *message;
+	struct message_header *header;
+
+	next_message_limit(session);
+	message = session_free_pop(session);
+	if (!message)
+		return NULL;
+	header = (struct message_header *)message->data;
+	*header = (struct message_header){
+		.type = (uint8_t)type, .flags = flags, .position = htole64(position),
+	};
+	message->begin = 0;
+	message->end = sizeof(*header);
+	return message;
+}
+
+int session_send_message(struct session *session, enum message_type type, uint8_t flags,
+			uint64_t position, const void *body, uint32_t length)
+{
+	struct message *message = session_compose(session, type, flags, position);
+
+	if (!message)
+		return -EAGAIN;
+	((struct message_header *)message->data)->length = htole32(length);
+	if (length)
+		memcpy(message->data + sizeof(struct message_header), body, length);
+	message->end += length;
+	session_transmit(session, message, type != MESSAGE_ADVERTISE);
+	return 0;
+}
+
+int session_send_control(struct session *session, enum message_type type, uint8_t flags,
+			 uint64_t position, const void *body, uint32_t length, bool data)
+{
+	int error;
+
+	if (session->broken)
+		return -EPIPE;
+	if (session->refused)
+		return -EAGAIN;
+	if (session->credits <= (data ? CREDITS_CONTROL : 0))
+		return -EAGAIN;
+	error = session_send_message(session, type, flags, position, body, length);
+	if (!error)
+		session->credits--;
+	return error;
+}
+
+static void send_done_queue(struct session *session)
+{
+	while (session->control_count) {
+		unsigned int first = session->control_first;
+		struct done_body body = {
+			.id = htole32(session->control[first].id),
+			.count = htole64(session->control[first].count),
+		};
+
+		if (session_send_control(session, MESSAGE_DONE, session->control[first].flags, 0, &body,
+					 sizeof(body), false))
+			return;
+		session->control_first = (first + 1) % (2 * ADVERTISEMENTS_MAX);
+		session->control_count--;
+	}
+}
+
+/*
+ * The queue cannot overflow: each direction has at most ADVERTISEMENTS_MAX
+ * advertisements open, and a newer DONE for one takes the place of an older.
+ */
+void session_done(struct session *session, uint8_t flags, uint32_t id, uint64_t count)
+{
+	unsigned int slot;
+
+	for (unsigned int i = 0; i < session->control_count; i++) {
+		slot = (session->control_first + i) % (2 * ADVERTISEMENTS_MAX);
+		if (session->control[slot].id == id &&
+		    !((session->control[slot].flags ^ flags) & DONE_PUSHED)) {
+			session->control[slot].flags = flags;
+			session->control[slot].count = count;
+			return;
+		}
+	}
+	slot = (session->control_first + session->control_count) % (2 * ADVERTISEMENTS_MAX);
+	session->control[slot].flags = flags;
+	session->control[slot].id = id;
+	session->control[slot].count = count;
+	session->control_count++;
+	send_done_queue(session);
+}
+
+static void transmit_open(struct session *session)
+{
+	struct message *message = session->open;
+
+	session->open = NULL;
+	session->credits--;
+	((struct message_header *)message->data)->length =
+		htole32(message->end - (uint32_t)sizeof(struct message_header));
+	/* Out of credits: the peer must act for us to go on, wherever its program is. */
+	session_transmit(session, message, session->credits <= CREDITS_CONTROL);
+}
+
+/*
+ * Small sends collect in the open message while earlier messages are on their
+ * way, and, unless the program asked for no delay, while the peer has not yet
+ * given back the credits of a few (Nagle's rule, with credits for
+ * acknowledgements). A completion, a credit, or the switch thread within a
+ * millisecond sends it; a full one goes at once.
+ */
+static bool open_waits(struct session *session)
+{
+	if (session->want_finish ||
+	    session->open->end == session_message_limit(session, session->open))
+		return false;
+	return session->sending >= COLLECT_BEHIND ||
+	       (session->collect && session->credits_total - session->credits >= COLLECT_BEHIND);
+}
+
+void session_flush_open(struct session *session)
+{
+	if (session->open && session->credits > CREDITS_CONTROL && !session->broken &&
+	    !session->refused)
+		transmit_open(session);
+}
+
+void session_flush(struct session *session)
+{
+	if (session->broken || session->refused || !session->established)
+		return;
+	send_done_queue(session);
+	if (session->open && !open_waits(session))
+		session_flush_open(session);
+	if (session->want_buffers) {
+		struct buffers_body body = {
+			.first = htole64(session->buffers_first), .size = htole32(LARGER_SIZE),
+		};
+
+		if (!session_send_control(session, MESSAGE_BUFFERS, 0, 0, &body, sizeof(body), false))
+			session->want_buffers = false;
+	}
+	if (session->want_finish && !session->open && !session->exclusive &&
+	    !session_send_control(session, MESSAGE_FIN, 0, session->sent, NULL, 0, false))
+		session->want_finish = false;
+	if (session->credits_owed * 2 >= session->credits_granted ||
+	    (session->credits_owed && !session->credits_peer))
+		session_send_message(session, MESSAGE_CREDIT, 0, 0, NULL, 0);
+}
+
+void session_finish(struct session *session)
+{
+	if (session->finished_sent)
+		return;
+	session->finished_sent = true;
+	session->want_finish = true;
+	session->generation++;
+	session_flush(session);
+}
+
+void session_reset(struct session *session, int error)
+{
+	if (session->broken)
+		return;
+	if (session->established && !session->reset_sent && session->credits) {
+		session->reset_sent = true;
+		session_send_message(session, MESSAGE_RESET, 0, 0, NULL, 0);
+	}
+	session_break(session, error);
+	session->error = error;
+}
+
+/*
+ * One message may be filled without a credit: it goes out with the next. So a
+ * stream of small sends that waits for credits fills messages meanwhile.
+ */
+bool session_writable(const struct session *session)
+{
+	if (session->open)
+		return session->open->end < session_message_limit(session, session->open) ||
+		       session->credits > CREDITS_CONTROL;
+	return session->free;
+}
+
+bool session_draining(const struct session *session)
+{
+	if (session->open || session->sending || session->want_finish || session->control_count)
+		return true;
+	for (int i = 0; i < ADVERTISEMENTS_MAX; i++)
+		if (session->outgoing[i].used && !session->outgoing[i].ended)
+			return true;
+	return false;
+}
+
+/* ---- life ---- */
+
+int session_open(struct session *session, struct provider *provider, SOCKET companion)
+{
+	uint32_t credits = (uint32_t)setting_number(SETTING_message_count);
+	uint32_t size = (uint32_t)setting_number(SETTING_message_size);
+	struct message_pool *pool;
+	uint32_t i;
+
+	session->completion = provider_completion(provider, companion);
+	if (session->completion < 0)
+		return session->completion;
+	session->provider = provider;
+	session->companion = companion;
+	pool = session_pool_new(session, credits + CREDIT_RESERVE + SEND_BUFFERS, size);
+	if (!pool)
+		return -ENOBUFS;
+	session->credits_granted = session->credits_peer = credits;
+	for (i = 0; i < credits + CREDIT_RESERVE; i++) {
+		int error = session_post(session, &pool->messages[i]);
+
+		if (error)
+			return -wsa_error_to_errno(error);
+	}
+	for (; i < pool->count; i++)
+		session_free_push(session, &pool->messages[i]);
+	return 0;
+}
+
+int session_hello(struct session *session)
+{
+	struct hello_body body = {
+		.magic = htole32(PROTOCOL_MAGIC), .version = htole16(PROTOCOL_VERSION),
+		.credits = htole16((uint16_t)session->credits_granted),
+		.message_size = htole32((uint32_t)setting_number(SETTING_message_size)),
+	};
+	int error = session_send_message(session, MESSAGE_HELLO, 0, 0, &body, sizeof(body));
+
+	if (!error)
+		session->hello_sent = true;
+	return session->broken ? -ECONNRESET : error;
+}
+
+void session_close(struct session *session)
+{
+	struct message_pool *pool;
+	struct spill *spill;
+	struct chunk *chunk, *next;
+	int error;
+
+	/* The provider aborts what is pending; afterwards nothing of ours is in use. */
+	if (session->companion != INVALID_SOCKET)
+		for (int i = 0; i < ADVERTISEMENTS_MAX; i++) {
+			struct outgoing *outgoing = &session->outgoing[i];
+
+			if (outgoing->used && outgoing->staged) {
+				session->provider->deregister_rdma_memory(session->companion,
+						outgoing->descriptor, outgoing->descriptor_length, &error);
+				session_spill_put(session, outgoing->staged);
+				outgoing->used = false;
+			}
+		}
+	for (chunk = session->chunks_first; chunk; chunk = next) {
+		next = chunk->next;
+		if (chunk->kind == CHUNK_SPILLED) {
+			spill = (struct spill *)chunk;
+			spill->next = session->spare;
+			session->spare = spill;
+		}
+	}
+	session->chunks_first = session->chunks_last = NULL;
+	while ((spill = session->spare)) {
+		session->spare = spill->next;
+		session->provider->deregister_memory(session->companion, spill->handle, &error);
+		munmap(spill, spill->size + 4096);
+	}
+	if (session->companion != INVALID_SOCKET) {
+		/*
+		 * The buffers are deregistered first, but they stay mapped until the
+		 * provider has closed, that is, until no request can write to them.
+		 */
+		session->provider->table.lpWSPCloseSocket(session->companion, &error);
+		session->companion = INVALID_SOCKET;
+	}
+	while ((pool = session->pools)) {
+		session->pools = pool->next;
+		munmap(pool, pool->length);
+	}
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One connection over a SAN: its message buffers, credits, stream positions and
+ * advertisements. The protocol itself is in protocol.h.
+ *
+ * Invariants:
+ *  - Posted buffers complete in the order they were posted; `posted` is that
+ *    order, and messages are handled in it.
+ *  - received == position of the first byte behind the last chunk of `chunks`.
+ *  - A buffer is in exactly one place: posted, held by a chunk, being sent, the
+ *    open one, or free.
+ *  - An advertisement of ours exposes memory until it is `ended`; the memory
+ *    (the application's, or staged) is not given back before.
+ *
+ * Locking: everything here is under the socket's lock. session_sleep() drops it
+ * while the thread sleeps, so any caller must look at the state anew afterwards.
+ */
+#ifndef WSD_SWITCH_SESSION_H
+#define WSD_SWITCH_SESSION_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol.h"
+#include "provider.h"
+
+struct socket;
+
+/* A piece of the received stream that the application has not read yet. */
+struct chunk {
+	struct chunk *next;
+	enum { CHUNK_MESSAGE, CHUNK_ADVERTISED, CHUNK_SPILLED } kind;
+};
+
+/* A message buffer, for either direction. */
+struct message {
+	struct chunk chunk;		/* while it holds unread DATA */
+	WSAOVERLAPPED overlapped;
+	struct message *next;		/* in posted, sending or the free list */
+	struct message_pool *pool;
+	uint8_t *data;
+	uint32_t size;
+	uint32_t begin, end;		/* the part of data that is in use */
+};
+
+/* Message buffers that were allocated and registered together. */
+struct message_pool {
+	struct message_pool *next;
+	HANDLE handle;
+	size_t length;			/* of the mapping that begins here */
+	uint32_t count;
+	struct message messages[];
+};
+
+/* Registered memory of ours for data that the application does not take or wait for. */
+struct spill {
+	struct chunk chunk;
+	struct spill *next;		/* in the list of spare ones */
+	HANDLE handle;			/* registered for reading and writing */
+	size_t size, begin, end;
+	uint8_t *data;
+};
+
+/* An advertisement of the peer. */
+struct incoming {
+	struct chunk chunk;
+	bool used;
+	bool busy;			/* a thread moves it: only that thread ends it */
+	bool offered;			/* our OFFER is open */
+	bool withdrawn;			/* the peer wants it back; the busy thread answers */
+	bool push;
+	uint32_t id;
+	uint64_t length, moved;
+	uint32_t descriptor_length;
+	uint8_t descriptor[DESCRIPTOR_MAX];
+};
+
+/* An advertisement of ours. */
+struct outgoing {
+	bool used;
+	bool ended;			/* nobody will touch its memory any more */
+	bool withdrawn;			/* WITHDRAW was sent: OFFERs are ignored */
+	bool asked;			/* WITHDRAW if idle was sent and not answered yet */
+	bool offered;			/* the peer's OFFER waits for us */
+	uint32_t id;
+	uint64_t length, moved;
+	uint32_t descriptor_length;
+	uint8_t descriptor[DESCRIPTOR_MAX];
+	struct offer_body offer;
+	struct spill *staged;		/* or NULL: the application's memory, a thread waits */
+};
+
+/* An RDMA request on its way; on the stack of the thread that waits for it. */
+struct transfer {
+	WSAOVERLAPPED overlapped;
+	struct transfer *next;
+	bool done;
+};
+
+struct session {
+	struct provider *provider;
+	SOCKET companion;
+	int completion;			/* descriptor of the provider; readable after an armed event */
+
+	bool established;		/* HELLO was exchanged */
+	bool hello_sent;
+	bool finished_sent;		/* FIN left or waits in `want_finish` */
+	bool want_finish;		/* FIN is to be sent when credits allow */
+	bool finished_received;
+	bool broken;			/* the SAN connection is gone; error says how */
+	bool reset_sent;
+	int error;			/* errno of the break, 0 while whole or after an orderly end */
+	bool refused;			/* the provider takes no requests: what it received comes first */
+
+	/* Receiving. */
+	struct message *posted_first, *posted_last;
+	struct chunk *chunks_first, *chunks_last;
+	struct message *reserve;	/* buffers not posted: more than the peer may use */
+	uint64_t received;		/* stream bytes announced so far */
+	uint64_t readable;		/* bytes in chunks */
+	size_t spilled;			/* bytes held in spills */
+	uint32_t credits_granted;	/* what HELLO told the peer */
+	uint32_t credits_owed;		/* consumed, posted again, not yet told */
+	uint32_t credits_peer;		/* the peer's unused ones as far as we know */
+	uint64_t messages_received, messages_posted;
+	uint32_t full_messages;		/* received with no room left: a sign to post larger ones */
+	bool receiving;			/* a thread moves RDMA data to the application */
+	bool buffers_grown, want_buffers;
+	uint64_t buffers_first;
+	struct incoming incoming[ADVERTISEMENTS_MAX];
+
+	/* Sending. */
+	struct message *sending_first, *sending_last;
+	struct message *free;
+	struct message *open;		/* filled but not sent: more may be appended */
+	uint32_t sending;		/* messages with the provider */
+	uint32_t send_size;		/* smallest buffer that returns to `free` */
+	uint64_t sent;			/* stream bytes given out */
+	uint64_t taken;			/* signs that the peer takes what we send */
+	bool exclusive;			/* a thread waits for its advertisement, the stream's last part */
+	uint32_t credits, credits_total;
+	bool collect;			/* small sends may wait for others: no TCP_NODELAY */
+	uint64_t messages_sent;
+	uint32_t peer_message_size;	/* of the buffers that messages meet now */
+	uint64_t peer_larger_first;	/* from this message on they are larger */
+	uint32_t peer_larger_size;	/* 0: no change announced */
+	uint32_t next_id;
+	size_t staged;			/* bytes in staged advertisements */
+	struct outgoing outgoing[ADVERTISEMENTS_MAX];
+	struct { uint8_t flags; uint32_t id; uint64_t count; } control[2 * ADVERTISEMENTS_MAX];
+	uint32_t control_first, control_count;	/* DONEs that wait for a credit */
+
+	struct spill *spare;
+	bool spill_refused;		/* said so in the log */
+	struct message_pool *pools;
+	struct transfer *transfers;
+
+	uint64_t generation;		/* grows with every message, completion and change */
+	bool guarded;			/* the switch thread sleeps on it, armed for solicited events */
+	uint32_t sleepers;		/* threads inside session_sleep */
+	uint64_t activity, receives;	/* calls of the application: tell the switch thread who is idle */
+};
+
+/* ---- life: session.c ---- */
+
+/*
+ * Takes over a companion that is being connected or was just accepted, and
+ * posts its receive buffers. 0 or -errno (the companion stays the caller's).
+ */
+int session_open(struct session *session, struct provider *provider, SOCKET companion);
+/* Sends our HELLO. 0 or -errno. */
+int session_hello(struct session *session);
+/* Closes the companion and frees everything. Nothing of it may be in use by a thread. */
+void session_close(struct session *session);
+
+/* ---- moving forward: session.c ---- */
+
+/*
+ * Polls the provider, handles completed messages, sends what waited for credits.
+ * Returns true if anything changed. Never blocks.
+ */
+bool session_progress(struct session *session);
+
+/* Sends what should not wait any longer, as far as credits go. */
+void session_flush(struct session *session);
+/* Sends the open message even if it could hold more. */
+void session_flush_open(struct session *session);
+
+/* May a stream byte be accepted for sending now? */
+bool session_writable(const struct session *session);
+/* Is anything of ours not yet with the peer (messages, staged data, FIN)? */
+bool session_draining(const struct session *session);
+
+/*
+ * Starts a message in a free send buffer: header in place, end behind it. The
+ * caller owns it until session_transmit(). NULL: no buffer is free now.
+ */
+struct message *session_compose(struct session *session, enum message_type type, uint8_t flags,
+				uint64_t position);
+/* Bytes that fit a composed message in all: what it and the peer's buffer hold. */
+uint32_t session_message_limit(const struct session *session, const struct message *message);
+/* Gives the message (header in place, begin 0, end set) to the provider. Takes it over. */
+void session_transmit(struct session *session, struct message *message, bool solicited);
+/* Sends a message with a body, which costs a credit. -EAGAIN: no credit or buffer now. */
+int session_send_control(struct session *session, enum message_type type, uint8_t flags,
+			 uint64_t position, const void *body, uint32_t length, bool data);
+/* Like it for DONE: waits in a queue if it must. */
+void session_done(struct session *session, uint8_t flags, uint32_t id, uint64_t count);
+
+/* Ends the connection: tells the peer if it can, wakes everyone. */
+void session_reset(struct session *session, int error);
+/* Closes the sending direction; FIN goes out when the credits allow. */
+void session_finish(struct session *session);
+
+/* Takes the message out of the receive queue and posts its buffer again. */
+void session_consumed(struct session *session, struct message *message);
+/* Removes the first chunk; its owner frees it. */
+void session_chunk_pop(struct session *session);
+/* Puts a chunk in front: bytes of the first chunk that were moved ahead. */
+void session_chunk_push(struct session *session, struct chunk *chunk);
+/* The advertisement is over: tells the peer unless its own DONE did. */
+void session_incoming_end(struct session *session, struct incoming *incoming);
+
+/*
+ * If the peer is out of credits for data because its messages are not read: moves
+ * them to a receive buffer, up to its limit, and posts their buffers again. For
+ * threads that know that nobody receives just now.
+ */
+void session_spill_messages(struct session *session);
+
+/* Registered memory of at least size bytes, reused where possible; NULL: none to be had. */
+struct spill *session_spill_get(struct session *session, size_t size);
+void session_spill_put(struct session *session, struct spill *spill);
+
+/*
+ * Moves length bytes between registered memory and the peer's descriptor, and
+ * waits for it. Drops the lock while it waits. 0 or -errno (then the connection
+ * is broken).
+ */
+int session_rdma(struct socket *socket, bool write, HANDLE handle, uint8_t *address,
+		 uint64_t length, const uint8_t *descriptor, uint32_t descriptor_length,
+		 uint64_t offset);
+
+/*
+ * Sleeps until something changed, the deadline (CLOCK_MONOTONIC nanoseconds, or
+ * -1) passes or, if interruptible, a signal arrives. Polls first for the time
+ * the settings say. Called and returns with the lock held. 0, -ETIMEDOUT, -EINTR.
+ */
+int session_sleep(struct socket *socket, int64_t deadline, bool interruptible);
+
+#endif

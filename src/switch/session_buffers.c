@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The session's memory: message buffers in pools, posted for receiving or free
+ * for sending, and spills for large data that waits. All of it is registered
+ * once and used again.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "log.h"
+#include "session_parts.h"
+#include "settings.h"
+#include "socket_state.h"
+#include "statistics.h"
+#include "wsa_errno.h"
+
+#define POLLED	((HANDLE)(uintptr_t)1)	/* low bit of hEvent: no up-call */
+
+struct message_pool *session_pool_new(struct session *session, uint32_t count, uint32_t size)
+{
+	size_t page = 4096;
+	size_t head = sizeof(struct message_pool) + count * sizeof(struct message);
+	size_t length;
+	struct message_pool *pool;
+	int error;
+
+	head = (head + page - 1) & ~(page - 1);
+	length = (head + (size_t)count * size + page - 1) & ~(page - 1);
+	pool = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pool == MAP_FAILED)
+		return NULL;
+	pool->handle = session->provider->register_memory(session->companion, (uint8_t *)pool + head,
+							  (DWORD)(length - head),
+							  MEM_READWRITE | MEM_WSDIRECT_KEPT,
+							  &error);
+	if (!pool->handle) {
+		log_warn("session: cannot register %zu bytes of message buffers: %s",
+			 length - head, wsa_error_name(error));
+		munmap(pool, length);
+		return NULL;
+	}
+	pool->length = length;
+	pool->count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		struct message *message = &pool->messages[i];
+
+		message->pool = pool;
+		message->data = (uint8_t *)pool + head + (size_t)i * size;
+		message->size = size;
+	}
+	pool->next = session->pools;
+	session->pools = pool;
+	return pool;
+}
+
+int session_post(struct session *session, struct message *message)
+{
+	WSABUFEX buffer = { message->size, (char *)message->data, message->pool->handle };
+	DWORD bytes, flags = 0;
+	int error;
+
+	message->next = NULL;
+	message->overlapped.Internal = STATUS_PENDING;
+	message->overlapped.hEvent = POLLED;
+	if (session->provider->table.lpWSPRecv(session->companion, &buffer, 1, &bytes, &flags,
+					       &message->overlapped, NULL, NULL, &error) &&
+	    error != WSA_IO_PENDING)
+		return error;
+	if (session->posted_last)
+		session->posted_last->next = message;
+	else
+		session->posted_first = message;
+	session->posted_last = message;
+	session->messages_posted++;
+	return 0;
+}
+
+/* The buffer's message was dealt with: a buffer is posted in its place. */
+void session_repost(struct session *session, struct message *message)
+{
+	struct message *larger = session->reserve;
+	int error;
+
+	if (session->broken || session->refused)
+		return;
+	/* There is one in reserve for each small one; a larger one takes its own place again. */
+	if (larger && message->size < larger->size) {
+		session->reserve = larger->next;
+		message = larger;
+	}
+	error = session_post(session, message);
+	if (error)
+		session_refused(session, error);
+}
+
+struct message *session_free_pop(struct session *session)
+{
+	struct message *message = session->free;
+
+	if (message)
+		session->free = message->next;
+	return message;
+}
+
+void session_free_push(struct session *session, struct message *message)
+{
+	/* Smaller ones retire once larger ones are there; their pool is freed at the end. */
+	if (message->size < session->send_size)
+		return;
+	message->next = session->free;
+	session->free = message;
+}
+
+/* Larger receive buffers take the places of the small ones as these come back. */
+void session_grow_receive(struct session *session)
+{
+	struct message_pool *pool;
+
+	session->buffers_grown = true;
+	if (setting_number(SETTING_message_size) >= LARGER_SIZE)
+		return;
+	pool = session_pool_new(session, session->credits_granted + CREDIT_RESERVE, LARGER_SIZE);
+	if (!pool)
+		return;
+	for (uint32_t i = 0; i < pool->count; i++) {
+		pool->messages[i].next = session->reserve;
+		session->reserve = &pool->messages[i];
+	}
+	session->buffers_first = session->messages_posted;
+	session->want_buffers = true;
+}
+
+void session_grow_send(struct session *session)
+{
+	struct message_pool *pool = session_pool_new(session, SEND_BUFFERS, LARGER_SIZE);
+
+	if (!pool)
+		return;
+	session->send_size = LARGER_SIZE;
+	session->free = NULL;
+	for (uint32_t i = 0; i < pool->count; i++)
+		session_free_push(session, &pool->messages[i]);
+}
+/* ---- memory for data that waits ---- */
+
+#define SPILL_SIZE	(256 * 1024)
+#define SPILL_SPARES	2
+
+struct spill *session_spill_get(struct session *session, size_t size)
+{
+	struct spill **link, *spill;
+	int error;
+
+	for (link = &session->spare; (spill = *link); link = &spill->next)
+		if (spill->size >= size) {
+			*link = spill->next;
+			spill->begin = spill->end = 0;
+			return spill;
+		}
+	if (size < SPILL_SIZE)
+		size = SPILL_SIZE;
+	size = (size + 4095) & ~(size_t)4095;
+	spill = mmap(NULL, size + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (spill == MAP_FAILED)
+		return NULL;
+	spill->data = (uint8_t *)spill + 4096;
+	spill->size = size;
+	spill->handle = session->provider->register_memory(session->companion, spill->data,
+							   (DWORD)size,
+							   MEM_READWRITE | MEM_WSDIRECT_KEPT, &error);
+	if (!spill->handle) {
+		log_at(session->spill_refused ? LOG_DEBUG : LOG_INFO,
+		       "session: large data is copied: cannot register %zu bytes: %s", size,
+		       wsa_error_name(error));
+		session->spill_refused = true;
+		munmap(spill, size + 4096);
+		return NULL;
+	}
+	return spill;
+}
+
+void session_spill_put(struct session *session, struct spill *spill)
+{
+	unsigned int spares = 0;
+	int error;
+
+	for (struct spill *other = session->spare; other; other = other->next)
+		spares++;
+	if (spares < SPILL_SPARES && spill->size <= SPILL_SIZE) {
+		spill->next = session->spare;
+		session->spare = spill;
+		return;
+	}
+	session->provider->deregister_memory(session->companion, spill->handle, &error);
+	munmap(spill, spill->size + 4096);
+}

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The socket object: references, state, readiness and waiters, sleeping, and
+ * shutting down and closing as TCP does.
+ */
+#include "socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "attention.h"
+#include "libc_calls.h"
+#include "log.h"
+#include "settings.h"
+#include "socket_state.h"
+#include "waiter.h"
+
+/* ---- life ---- */
+
+struct socket *socket_new(enum socket_state state)
+{
+	struct socket *socket = calloc(1, sizeof(*socket));
+
+	if (!socket)
+		return NULL;
+	atomic_init(&socket->references, 1);
+	pthread_mutex_init(&socket->lock, NULL);
+	pthread_mutex_init(&socket->waiters_lock, NULL);
+	socket->state = state;
+	socket->receive_timeout = socket->send_timeout = -1;
+	socket->linger = -1;
+	socket->low_water = 1;
+	socket->attention.descriptor = -1;
+	socket->connecting.event = socket->connecting.kernel = -1;
+	socket->connecting.companion = INVALID_SOCKET;
+	socket->listening.event = -1;
+	socket->listening.companion = INVALID_SOCKET;
+	socket->session.companion = INVALID_SOCKET;
+	return socket;
+}
+
+struct socket *socket_get(struct socket *socket)
+{
+	atomic_fetch_add_explicit(&socket->references, 1, memory_order_relaxed);
+	return socket;
+}
+
+void socket_put(struct socket *socket)
+{
+	/* The release of each put pairs with the acquire of the last one, which frees. */
+	if (atomic_fetch_sub_explicit(&socket->references, 1, memory_order_acq_rel) != 1)
+		return;
+	if (socket->session.provider && socket->session.companion != INVALID_SOCKET)
+		session_close(&socket->session);
+	if (socket->connecting.event >= 0)
+		libc_call.close(socket->connecting.event);
+	if (socket->connecting.kernel >= 0)
+		libc_call.close(socket->connecting.kernel);
+	if (socket->listening.event >= 0)
+		libc_call.close(socket->listening.event);
+	if (socket->listener)
+		socket_put(socket->listener);
+	pthread_mutex_destroy(&socket->lock);
+	pthread_mutex_destroy(&socket->waiters_lock);
+	free(socket);
+}
+
+void socket_state_set(struct socket *socket, enum socket_state state, const char *cause)
+{
+	static const char *const names[] = {
+		[SOCKET_CONNECTING] = "connecting", [SOCKET_CONNECTED] = "connected",
+		[SOCKET_LISTENING] = "listening", [SOCKET_PLAIN] = "plain TCP",
+		[SOCKET_CLOSED] = "closed",
+	};
+
+	log_debug("switch: socket %p: %s -> %s: %s", (void *)socket, names[socket->state], names[state],
+		  cause);
+	socket->state = state;
+	socket->session.generation++;
+	socket_changed(socket);
+}
+
+/* ---- waiters ---- */
+
+void socket_waiter_add(struct socket *socket, struct waiter_link *link, struct waiter *waiter)
+{
+	pthread_mutex_lock(&socket->waiters_lock);
+	link->waiter = waiter;
+	link->next = socket->waiters;
+	link->previous = &socket->waiters;
+	if (link->next)
+		link->next->previous = &link->next;
+	socket->waiters = link;
+	pthread_mutex_unlock(&socket->waiters_lock);
+}
+
+void socket_waiter_remove(struct socket *socket, struct waiter_link *link)
+{
+	pthread_mutex_lock(&socket->waiters_lock);
+	*link->previous = link->next;
+	if (link->next)
+		link->next->previous = link->previous;
+	pthread_mutex_unlock(&socket->waiters_lock);
+}
+
+void socket_changed(struct socket *socket)
+{
+	if (!__atomic_load_n(&socket->waiters, __ATOMIC_SEQ_CST))
+		return;
+	pthread_mutex_lock(&socket->waiters_lock);
+	for (struct waiter_link *link = socket->waiters; link; link = link->next)
+		if (!waiter_is_self(link->waiter))	/* it sees what it does itself */
+			waiter_link_wake(link);
+	pthread_mutex_unlock(&socket->waiters_lock);
+}
+
+/* ---- moving ---- */
+
+bool socket_progress(struct socket *socket)
+{
+	struct session *session = &socket->session;
+	bool changed, writable;
+
+	if (!session->provider || session->companion == INVALID_SOCKET)
+		return false;
+	changed = session_progress(session);
+	if (session->received != socket->seen_received ||
+	    session->finished_received != socket->seen_finished ||
+	    session->broken != socket->seen_broken) {
+		socket->seen_received = session->received;
+		socket->seen_finished = session->finished_received;
+		socket->seen_broken = session->broken;
+		socket->in_edge++;
+	}
+	writable = session_writable(session) || session->broken;
+	if (writable && !socket->seen_writable)
+		socket->out_edge++;
+	socket->seen_writable = writable;
+	if (changed)
+		socket_changed(socket);
+	return changed;
+}
+
+/* A thread inside ppoll in session_sleep(). */
+struct sleeper {
+	struct socket *socket;
+	struct waiter_link link;
+};
+
+static void sleeper_enter(struct sleeper *sleeper, struct waiter *waiter)
+{
+	socket_waiter_add(sleeper->socket, &sleeper->link, waiter);
+	atomic_store(&sleeper->link.armed, true);
+}
+
+static void sleeper_leave(struct sleeper *sleeper)
+{
+	socket_waiter_remove(sleeper->socket, &sleeper->link);
+	/* The only link of this thread's waiter was ours: nobody refers to it any more. */
+	atomic_store(&sleeper->link.waiter->woken, NULL);
+}
+
+/* The thread was cancelled in its sleep; the lock is not held. */
+static void sleeper_cancelled(void *argument)
+{
+	struct sleeper *sleeper = argument;
+
+	sleeper_leave(sleeper);
+	pthread_mutex_lock(&sleeper->socket->lock);
+	sleeper->socket->session.sleepers--;
+	pthread_mutex_unlock(&sleeper->socket->lock);
+}
+
+/* Lock not held. 0, -ETIMEDOUT or -EINTR. */
+static int sleep_until(struct sleeper *sleeper, int completion, int64_t deadline)
+{
+	struct waiter *waiter = sleeper->link.waiter;
+	struct pollfd descriptors[2] = {
+		{ .fd = completion, .events = POLLIN },
+		{ .fd = waiter->wake, .events = POLLIN },
+	};
+	struct timespec time, *timeout = NULL;
+	int ready, result = 0;
+
+	if (deadline >= 0) {
+		int64_t left = deadline - clock_now();
+
+		left = left > 0 ? left : 0;
+		time.tv_sec = left / 1000000000;
+		time.tv_nsec = left % 1000000000;
+		timeout = &time;
+	}
+	pthread_cleanup_push(sleeper_cancelled, sleeper);
+	ready = libc_call.ppoll(descriptors, 2, timeout, NULL);
+	if (ready == 0)
+		result = -ETIMEDOUT;
+	else if (ready < 0)
+		result = -errno;
+	else if (descriptors[1].revents)
+		waiter_clear(waiter);
+	pthread_cleanup_pop(0);
+	return result;
+}
+
+int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
+{
+	struct session *session = &socket->session;
+	uint64_t seen = session->generation;
+	int64_t poll_until = clock_now() + (int64_t)setting_number(SETTING_poll_time) * 1000;
+	struct sleeper sleeper = { .socket = socket };
+	struct waiter *waiter = waiter_self();
+	int result = 0;
+
+	if (!waiter)
+		return -EMFILE;
+	/*
+	 * An answer is often nearer than a sleep is short. The lock is let go in
+	 * between so that a thread that sends does not wait for one that receives.
+	 */
+	session->sleepers++;
+	do {
+		if (socket_progress(socket) || session->generation != seen)
+			goto out;
+		pthread_mutex_unlock(&socket->lock);
+		__builtin_ia32_pause();
+		pthread_mutex_lock(&socket->lock);
+	} while (clock_now() < poll_until);
+
+	/* Arm, look again, sleep. */
+	sleeper_enter(&sleeper, waiter);
+	attention_unguard(socket);
+	provider_arm(session->provider, session->companion, WSDIRECT_ARM_ANY);
+	if (!socket_progress(socket) && session->generation == seen) {
+		pthread_mutex_unlock(&socket->lock);
+		result = sleep_until(&sleeper, session->completion, deadline);
+		pthread_mutex_lock(&socket->lock);
+		socket_progress(socket);
+	}
+	sleeper_leave(&sleeper);
+	if (session->generation != seen && result == -ETIMEDOUT)
+		result = 0;
+	if (result == -EINTR && !interruptible)
+		result = 0;
+out:
+	session->sleepers--;
+	return result;
+}
+
+/* ---- readiness ---- */
+
+static unsigned int connected_bits(struct socket *socket)
+{
+	const struct session *session = &socket->session;
+	bool ended = session->broken || session->finished_received || socket->shut_read;
+	unsigned int bits = 0;
+
+	if (session->chunks_first || ended)
+		bits |= POLLIN | POLLRDNORM;
+	if (ended)
+		bits |= POLLRDHUP;
+	if (session->broken || (ended && session->finished_sent))
+		bits |= POLLHUP;
+	if (session->broken && session->error)
+		bits |= POLLERR;
+	if (session_writable(session) || session->finished_sent || session->broken)
+		bits |= POLLOUT | POLLWRNORM;
+	return bits;
+}
+
+unsigned int socket_poll(struct socket *socket)
+{
+	unsigned int bits = 0;
+
+	pthread_mutex_lock(&socket->lock);
+	switch (socket->state) {
+	case SOCKET_CONNECTED:
+		socket->session.activity++;
+		socket_progress(socket);
+		bits = connected_bits(socket);
+		break;
+	case SOCKET_LISTENING:
+		socket->listening.waited = true;
+		bits = socket->listening.ready_first ? POLLIN | POLLRDNORM : 0;
+		break;
+	case SOCKET_CONNECTING:
+	case SOCKET_PLAIN:
+	case SOCKET_CLOSED:
+		break;
+	}
+	pthread_mutex_unlock(&socket->lock);
+	return bits;
+}
+
+enum socket_wait socket_arm(struct socket *socket, int *descriptor)
+{
+	enum socket_wait wait = SOCKET_WAIT_WAKE;
+
+	pthread_mutex_lock(&socket->lock);
+	switch (socket->state) {
+	case SOCKET_CONNECTED:
+		if (socket->session.broken || socket->listener)
+			break;
+		session_flush_open(&socket->session);
+		attention_unguard(socket);
+		provider_arm(socket->session.provider, socket->session.companion, WSDIRECT_ARM_ANY);
+		*descriptor = socket->session.completion;
+		wait = SOCKET_WAIT_COMPANION;
+		break;
+	case SOCKET_LISTENING:
+		wait = SOCKET_WAIT_BOTH;
+		break;
+	case SOCKET_PLAIN:
+		wait = SOCKET_WAIT_KERNEL;
+		break;
+	case SOCKET_CONNECTING:
+	case SOCKET_CLOSED:
+		break;
+	}
+	pthread_mutex_unlock(&socket->lock);
+	return wait;
+}
+
+void socket_edges(struct socket *socket, uint32_t *in, uint32_t *out)
+{
+	pthread_mutex_lock(&socket->lock);
+	*in = socket->in_edge;
+	*out = socket->out_edge;
+	pthread_mutex_unlock(&socket->lock);
+}
+
+/* ---- shutting down ---- */
+
+int socket_shutdown(struct socket *socket, int fd, int how)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&socket->lock);
+	if (socket->state == SOCKET_LISTENING || socket->state == SOCKET_PLAIN) {
+		pthread_mutex_unlock(&socket->lock);
+		return libc_call.shutdown(fd, how) ? -errno : 0;
+	}
+	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) {
+		result = -EINVAL;
+	} else if (socket->state != SOCKET_CONNECTED || socket->session.broken) {
+		result = -ENOTCONN;
+	} else {
+		socket_progress(socket);
+		if (how != SHUT_WR)
+			socket->shut_read = true;
+		if (how != SHUT_RD) {
+			session_finish(&socket->session);
+			if (socket->session.want_finish)
+				attention_soon(socket);
+		}
+		socket->in_edge++;
+		socket->out_edge++;
+		socket->session.generation++;
+		socket_changed(socket);
+	}
+	pthread_mutex_unlock(&socket->lock);
+	return result;
+}
+
+static int close_connected(struct socket *socket)
+{
+	struct session *session = &socket->session;
+	int64_t deadline;
+	int result = 0;
+
+	socket_progress(socket);
+	/*
+	 * As TCP: unread data, or lingering for no time, makes the end a reset. So
+	 * does a thread of the program that is still in a call on it: its memory
+	 * may be exposed to the peer, and this is how that ends at once.
+	 */
+	if (session->chunks_first || socket->linger == 0 || session->sleepers)
+		session_reset(session, ECONNRESET);
+	else
+		session_finish(session);
+	if (socket->linger > 0 && !socket->nonblocking) {
+		deadline = clock_now() + (int64_t)socket->linger * 1000000000;
+		while (session_draining(session) && !session->broken && !result)
+			result = session_sleep(socket, deadline, true);
+	}
+	socket_state_set(socket, SOCKET_CLOSED, "the program closed it");
+	if (session->provider) {
+		attention_draining();
+		attention_soon(socket);
+	}
+	return result == -EINTR ? result : 0;
+}
+
+int socket_close(struct socket *socket)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&socket->lock);
+	switch (socket->state) {
+	case SOCKET_CONNECTED:
+		result = close_connected(socket);
+		break;
+	case SOCKET_CONNECTING:
+		connect_abort(socket);
+		socket_state_set(socket, SOCKET_CLOSED, "closed while connecting");
+		attention_soon(socket);
+		break;
+	case SOCKET_LISTENING:
+		listen_close(socket);
+		socket_state_set(socket, SOCKET_CLOSED, "closed while listening");
+		attention_soon(socket);
+		break;
+	case SOCKET_PLAIN:
+	case SOCKET_CLOSED:
+		break;
+	}
+	pthread_mutex_unlock(&socket->lock);
+	return result;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The socket from inside the switch.
+ *
+ * Locking. `lock` protects everything but the reference count and `waiters`,
+ * which has a lock of its own below it so that waking needs no session lock.
+ * Order: socket lock, then attention.c's lock, then waiters_lock. No two socket
+ * locks are held at once, but a listener's while a new connection is queued.
+ *
+ * States and who changes them (only socket_state_set does):
+ *   CONNECTING -> CONNECTED   the SAN answered
+ *   CONNECTING -> PLAIN       TCP carries it; the descriptor table forgets it
+ *   CONNECTING -> CLOSED      closed by the program meanwhile
+ *   CONNECTED  -> CLOSED      last descriptor closed; the session drains on
+ *   LISTENING  -> CLOSED
+ */
+#ifndef WSD_SWITCH_SOCKET_STATE_H
+#define WSD_SWITCH_SOCKET_STATE_H
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "session.h"
+#include "socket.h"
+
+enum socket_state {
+	SOCKET_CONNECTING,
+	SOCKET_CONNECTED,
+	SOCKET_LISTENING,
+	SOCKET_PLAIN,
+	SOCKET_CLOSED,
+};
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+	struct sockaddr_storage storage;
+};
+
+/* A connect in progress (connect.c). */
+struct connecting {
+	union address peer;
+	socklen_t peer_length;
+	int event;			/* eventfd for FD_CONNECT */
+	int kernel;			/* own duplicate of the program's socket, for TCP */
+	int64_t deadline;
+	SOCKET companion;		/* the session's once it is open */
+	bool greeted;			/* the SAN connected, HELLO is under way */
+	bool background;		/* the switch thread moves it, and starts TCP if need be */
+	bool unreported;		/* its success was not seen by a second connect() yet */
+};
+
+/* A listening companion (listen.c). */
+struct listening {
+	SOCKET companion;
+	int event;			/* eventfd for FD_ACCEPT */
+	atomic_bool waited;		/* this process accepted from it or waited for it */
+	unsigned int backlog, waiting;	/* connections being greeted or ready */
+	struct socket *ready_first, *ready_last;
+};
+
+struct socket {
+	atomic_uint references;
+	pthread_mutex_t lock;
+	enum socket_state state;
+
+	bool nonblocking;
+	bool shut_read;
+	int64_t receive_timeout, send_timeout;	/* nanoseconds, -1: none */
+	int linger;				/* seconds, -1: off */
+	int low_water;				/* SO_RCVLOWAT */
+	int error;				/* to be reported once (SO_ERROR) */
+	union address local, peer;
+	socklen_t local_length, peer_length;
+
+	struct session session;
+	struct connecting connecting;
+	struct listening listening;
+	struct socket *next_ready;		/* in a listener's list */
+	struct socket *listener;		/* of a connection being greeted; a reference */
+
+	uint32_t in_edge, out_edge;		/* see socket_edges() */
+	uint64_t seen_received;			/* of the session when in_edge last grew */
+	bool seen_finished, seen_broken, seen_writable;
+
+	pthread_mutex_t waiters_lock;
+	struct waiter_link *waiters;
+
+	struct {				/* attention.c */
+		struct socket *next, *previous;	/* in the list of sockets it looks after */
+		int descriptor;			/* in its epoll, -1: none */
+		uint64_t activity, receives;	/* as seen at its last look */
+		bool listed;
+	} attention;
+};
+
+/* A new socket with one reference, or NULL. */
+struct socket *socket_new(enum socket_state state);
+/* The only writer of `state`; logs and wakes. Lock held. */
+void socket_state_set(struct socket *socket, enum socket_state state, const char *cause);
+/* Wakes every waiter but the calling thread's. */
+void socket_changed(struct socket *socket);
+/* Moves the session and, if anything changed, counts edges and wakes others. Lock held. */
+bool socket_progress(struct socket *socket);
+/* Reads nonblocking mode, timeouts and the like from the kernel socket. */
+void socket_adopt_options(struct socket *socket, int fd);
+
+/* Asks the provider for the connection's addresses, as a socket of that family sees them. */
+void socket_learn_names(struct socket *socket, int family);
+
+/* One step of a connect in progress; true when it is decided. Lock held. */
+bool connect_step(struct socket *socket);
+/* The program closed it: stop trying. Lock held. */
+void connect_abort(struct socket *socket);
+/* Takes new connections from the companion and moves those being greeted. */
+void listen_step(struct socket *socket);
+/* One step of a connection being greeted; true when it is over, either way. */
+bool greeting_step(struct socket *socket);
+void listen_close(struct socket *socket);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A thread's waiter: one eventfd for as long as the thread lives.
+ *
+ * Raw system calls: this runs with locks held, where libc's read() and write()
+ * would let a cancelled thread end.
+ */
+#include "waiter.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "descriptor.h"
+#include "system.h"
+
+static __thread struct waiter self __attribute__((tls_model("initial-exec"))) = { .wake = -1 };
+static pthread_key_t thread_end;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void waiter_close(void *waiter)
+{
+	system_close(((struct waiter *)waiter)->wake);
+	((struct waiter *)waiter)->wake = -1;
+}
+
+static void make_key(void)
+{
+	pthread_key_create(&thread_end, waiter_close);
+}
+
+struct waiter *waiter_self(void)
+{
+	if (self.wake < 0) {
+		int wake = (int)syscall(SYS_eventfd2, 0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+		if (wake < 0)
+			return NULL;
+		self.wake = descriptor_hide(wake);
+		pthread_once(&once, make_key);
+		pthread_setspecific(thread_end, &self);
+	}
+	return &self;
+}
+
+bool waiter_is_self(const struct waiter *waiter)
+{
+	return waiter == &self;
+}
+
+void waiter_clear(struct waiter *waiter)
+{
+	eventfd_t count;
+
+	(void)!system_read(waiter->wake, &count, sizeof(count));
+}
+
+void waiter_wake(struct waiter *waiter)
+{
+	eventfd_t one = 1;
+
+	/* EAGAIN means that it is readable already. */
+	(void)!system_write(waiter->wake, &one, sizeof(one));
+}
+
+void waiter_forked(void)
+{
+	/* The child's thread shares the parent's eventfd: it needs one of its own. */
+	if (self.wake >= 0)
+		waiter_close(&self);
+}
+
+int64_t clock_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
