@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Connecting with private data both ways, messages, RDMA reads and writes, all with
+ * their contents; addresses, limits and options.
+ */
+#include "san_common.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define LARGE (200 * 1000)
+
+static unsigned char *memory(size_t length)
+{
+	void *address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			     0);
+
+	check(address != MAP_FAILED);
+	return address;
+}
+
+static void fill(unsigned char *bytes, size_t length, unsigned seed)
+{
+	for (size_t i = 0; i < length; i++)
+		bytes[i] = (unsigned char)((i * 7 + i / 251 + seed) & 0xff);
+}
+
+static int condition(LPWSABUF caller_id, LPWSABUF caller_data, LPQOS sqos, LPQOS gqos,
+		     LPWSABUF callee_id, LPWSABUF callee_data, GROUP *group, DWORD_PTR context)
+{
+	const struct sockaddr_in *peer = (const void *)caller_id->buf;
+	const struct sockaddr_in *local = (const void *)callee_id->buf;
+
+	(void)group;
+	check(!sqos && !gqos);
+	check(peer->sin_family == AF_INET && local->sin_family == AF_INET);
+	check(ntohs(local->sin_port) == (uint16_t)context);
+	check(caller_data->len >= 6 && !memcmp(caller_data->buf, "hello\1", 6));
+	for (unsigned i = 6; i < caller_data->len; i++)
+		check(!caller_data->buf[i]);
+	check(callee_data->len >= WSDIRECT_CONNECT_DATA);
+	memcpy(callee_data->buf, "answer", 6);
+	callee_data->len = 6;
+	return CF_ACCEPT;
+}
+
+static void name(SOCKET s, DWORD which, struct sockaddr_in *address)
+{
+	check_error(san_ioctl_out(s, which, address, sizeof(*address)), 0);
+}
+
+static void connect_pair(struct san_pair *pair, WSABUF *answer)
+{
+	struct sockaddr_in address, bound, peer;
+	WSABUF data = { 6, (char[]){ "hello\1" } };
+	int error = 0, length = sizeof(peer);
+
+	pair->listener = san_listener(4, &pair->listener_event, &pair->port);
+	address = san_address(ADDRESS, pair->port);
+	pair->client = san_bound(0);
+	pair->client_event = eventfd(0, 0);
+	check(!san.lpWSPEventSelect(pair->client, WSDIRECT_EVENT_HANDLE(pair->client_event),
+				    FD_CONNECT, &error));
+	san.lpWSPConnect(pair->client, (struct sockaddr *)&address, sizeof(address), &data, answer,
+			 NULL, NULL, &error);
+	check_error(error, WSAEWOULDBLOCK);
+	san_request_wait(pair->listener, pair->listener_event);
+	pair->server = san.lpWSPAccept(pair->listener, (struct sockaddr *)&peer, &length, condition,
+				       pair->port, &error);
+	check(pair->server != INVALID_SOCKET);
+	check_error(san_connect_result(pair->client, pair->client_event), 0);
+	check(answer->len >= 6 && !memcmp(answer->buf, "answer", 6));
+
+	name(pair->client, SIO_WSDIRECT_LOCAL_ADDRESS, &bound);
+	check(bound.sin_port == peer.sin_port && bound.sin_addr.s_addr == peer.sin_addr.s_addr);
+	name(pair->client, SIO_WSDIRECT_PEER_ADDRESS, &bound);
+	check(bound.sin_port == address.sin_port);
+	name(pair->server, SIO_WSDIRECT_PEER_ADDRESS, &bound);
+	check(bound.sin_port == peer.sin_port);
+}
+
+static void messages(struct san_pair *pair)
+{
+	unsigned char *area = memory(65536);
+	HANDLE client = san_registered(pair->client, area, 65536, MEM_READWRITE);
+	HANDLE server = san_registered(pair->server, area, 65536, MEM_READWRITE);
+	static const unsigned sizes[] = { 1, 16, 127, 128, 129, 1000, 4096, 4097, 16384, 0 };
+	WSAOVERLAPPED sent = { .hEvent = POLLED }, received = { .hEvent = POLLED };
+	DWORD bytes;
+	int error;
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		unsigned size = sizes[i];
+
+		fill(area, 16384, i);
+		memset(area + 32768, 0xee, 16385);
+		san_post(pair->server, area + 32768, 16384, server, &received);
+		/* In two parts, to be gathered. */
+		WSABUFEX parts[2] = { { size / 2, (char *)area, client },
+				      { size - size / 2, (char *)area + size / 2, client } };
+		san.lpWSPSend(pair->client, parts, 2, NULL, i & 1 ? MSG_WSDIRECT_SOLICITED : 0,
+			      &sent, NULL, NULL, &error);
+		check_error(error, WSA_IO_PENDING);
+		check_error(san_wait(pair->client, &sent, &bytes), 0);
+		check_error(bytes, size);
+		check_error(san_wait(pair->server, &received, &bytes), 0);
+		check_error(bytes, size);
+		check(!memcmp(area, area + 32768, size) && area[32768 + size] == 0xee);
+	}
+	check(!san_deregister(pair->client, client, &error));
+	check(!san_deregister(pair->server, server, &error));
+	check(san_deregister(pair->server, server, &error) == SOCKET_ERROR);
+	check_error(error, WSAEINVAL);
+	munmap(area, 65536);
+}
+
+static void rdma(struct san_pair *pair)
+{
+	unsigned char *theirs = memory(LARGE), *ours = memory(LARGE);
+	unsigned char descriptor[WSDIRECT_DESCRIPTOR_SIZE];
+	HANDLE handle = san_registered(pair->client, ours, LARGE, MEM_READWRITE);
+	WSAOVERLAPPED overlapped = { .hEvent = POLLED };
+	WSABUFEX buffers[4];
+	DWORD length, bytes;
+	int error = 0;
+
+	for (unsigned i = 0; i < 4; i++)
+		buffers[i] = (WSABUFEX){ 25000, (char *)ours + i * 50000, handle };
+
+	for (unsigned round = 0; round < 3; round++) {
+		/* What the client reads: pieces of what the server exposes. */
+		fill(theirs, LARGE, round);
+		memset(ours, 0, LARGE);
+		length = 4;
+		check(san_expose(pair->server, theirs, LARGE, MEM_READ, descriptor, &length,
+				 &error));
+		check_error(error, WSAEFAULT);
+		check(length > 4 && length <= sizeof(descriptor));
+		check(!san_expose(pair->server, theirs, LARGE, MEM_READ, descriptor, &length,
+				  &error));
+		san_pass(pair->server, pair->client);
+		san_read(pair->client, buffers, 4, descriptor, length, 12345, NULL, 0, &overlapped,
+			 NULL, NULL, &error);
+		check_error(error, WSA_IO_PENDING);
+		check_error(san_wait(pair->client, &overlapped, &bytes), 0);
+		check_error(bytes, 100000);
+		for (unsigned i = 0; i < 4; i++) {
+			check(!memcmp(ours + i * 50000, theirs + 12345 + i * 25000, 25000));
+			check(!ours[i * 50000 + 25000]);
+		}
+		check(!san_hide(pair->server, descriptor, length, &error));
+		check(san_hide(pair->server, descriptor, length, &error));
+		check_error(error, WSAEINVAL);
+
+		/* And writes. */
+		memset(theirs, 0, LARGE);
+		check(!san_expose(pair->server, theirs, LARGE, MEM_WRITE, descriptor, &length,
+				  &error));
+		san_pass(pair->server, pair->client);
+		fill(ours, LARGE, 100 + round);
+		san_write(pair->client, buffers, 4, descriptor, length, 777, NULL, 0, &overlapped,
+			  NULL, NULL, &error);
+		check_error(error, WSA_IO_PENDING);
+		check_error(san_wait(pair->client, &overlapped, &bytes), 0);
+		check_error(bytes, 100000);
+		check(!san_hide(pair->server, descriptor, length, &error));
+		for (unsigned i = 0; i < 4; i++)
+			check(!memcmp(ours + i * 50000, theirs + 777 + i * 25000, 25000));
+		check(!theirs[776] && !theirs[777 + 100000]);
+	}
+	check(!san_deregister(pair->client, handle, &error));
+	munmap(theirs, LARGE);
+	munmap(ours, LARGE);
+}
+
+static void options(const struct san_pair *pair)
+{
+	union { SOCKET_ADDRESS_LIST list; char room[4096]; } addresses;
+	struct sockaddr_in wanted = san_address(ADDRESS, 0);
+	int length = sizeof(DWORD), error = 0, one = 1;
+	DWORD value = 5000, bytes;
+	bool found = false;
+
+	check(!san.lpWSPGetSockOpt(pair->client, SOL_SOCKET, SO_MAX_MSG_SIZE, (char *)&value,
+				   &length, &error) && value >= 65536);
+	check(!san.lpWSPGetSockOpt(pair->client, SOL_SOCKET, SO_MAX_RDMA_SIZE, (char *)&value,
+				   &length, &error) && value >= 65536);
+	value = 5000;
+	check(!san.lpWSPSetSockOpt(pair->client, SOL_SOCKET, SO_RDMA_THRESHOLD_SIZE,
+				   (char *)&value, sizeof(value), &error));
+	value = 0;
+	check(!san.lpWSPGetSockOpt(pair->client, SOL_SOCKET, SO_RDMA_THRESHOLD_SIZE,
+				   (char *)&value, &length, &error) && value == 5000);
+	check(!san.lpWSPSetSockOpt(pair->client, IPPROTO_TCP, 1, (char *)&one, sizeof(one),
+				   &error));
+	check(san.lpWSPGetSockOpt(pair->client, SOL_SOCKET, SO_GROUP_ID, (char *)&value, &length,
+				  &error) && error == WSAENOPROTOOPT);
+	check(san.lpWSPDuplicateSocket(pair->client, 1, NULL, &error) && error == WSAEOPNOTSUPP);
+	check(san.lpWSPShutdown(pair->client, 0, &error) && error == WSAEOPNOTSUPP);
+
+	check(san.lpWSPIoctl(INVALID_SOCKET, SIO_ADDRESS_LIST_QUERY, NULL, 0, &addresses, 4, &bytes,
+			     NULL, NULL, NULL, &error) && error == WSAEFAULT && bytes > 4);
+	check(!san.lpWSPIoctl(INVALID_SOCKET, SIO_ADDRESS_LIST_QUERY, NULL, 0, &addresses,
+			      sizeof(addresses), &bytes, NULL, NULL, NULL, &error));
+	for (int i = 0; i < addresses.list.iAddressCount; i++) {
+		const struct sockaddr_in *address = (void *)addresses.list.Address[i].lpSockaddr;
+
+		found |= address->sin_family == AF_INET &&
+			 address->sin_addr.s_addr == wanted.sin_addr.s_addr;
+		check(address->sin_family != AF_INET ||
+		      address->sin_addr.s_addr != htonl(INADDR_LOOPBACK));
+	}
+	check(found);
+	check(san_ioctl_out(0x1234, SIO_WSDIRECT_POLL, NULL, 0) == WSAENOTSOCK);
+	check(san_ioctl_out(INVALID_SOCKET, SIO_WSDIRECT_POLL, NULL, 0) == WSAENOTSOCK);
+	check(san_ioctl_out(pair->client, 0x1234, NULL, 0) == WSAEOPNOTSUPP);
+}
+
+int main(void)
+{
+	struct san_pair pair;
+	char room[200];
+	WSABUF answer = { sizeof(room), room };
+	int error;
+
+	san_start();
+	connect_pair(&pair, &answer);
+	options(&pair);
+	messages(&pair);
+	rdma(&pair);
+	check(san_handles == 3);
+	san_pair_close(&pair);
+	check(san_handles == 0);
+	check(san_ioctl_out(pair.client, SIO_WSDIRECT_POLL, NULL, 0) == WSAENOTSOCK);
+	check(san.lpWSPCloseSocket(pair.client, &error) && error == WSAENOTSOCK);
+	san_stop();
+	check(san.lpWSPCleanup(&error) && error == WSANOTINITIALISED);
+	return 0;
+}

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See loopback_provider.h. One lock for everything: this is about order, not speed. */
+#include "loopback_provider.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "wsa_errno.h"
+
+struct request {
+	struct request *next;
+	LPWSAOVERLAPPED overlapped;
+	WSABUFEX buffer;
+};
+
+struct letter {
+	struct letter *next;
+	size_t size;
+	bool solicited;
+	char bytes[];
+};
+
+struct end {
+	struct end *peer;
+	bool closed;
+	int completion;
+	int armed;			/* -1: not; else WSDIRECT_ARM_* */
+	struct request *receives;	/* posted, in order */
+	struct letter *letters;		/* arrived before a receive */
+	struct request *finished;	/* complete at the next poll */
+};
+
+/* A descriptor of exposed memory; the magic tells a forged one. */
+struct exposed {
+	uint64_t magic;
+	char *address;
+	uint64_t length;
+	DWORD flags;
+	DWORD live;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int exposed_count, failing;
+static struct exposed table[4096];
+
+static struct end *end_of(SOCKET socket)
+{
+	return (struct end *)socket;
+}
+
+static void notify(struct end *end, bool solicited)
+{
+	if (end->armed == WSDIRECT_ARM_ANY || (end->armed == WSDIRECT_ARM_SOLICITED && solicited)) {
+		eventfd_write(end->completion, 1);
+		end->armed = -1;
+	}
+}
+
+static void complete(struct end *end, LPWSAOVERLAPPED overlapped, int error, size_t bytes)
+{
+	(void)end;
+	overlapped->InternalHigh = bytes;
+	__atomic_store_n(&overlapped->Internal, (ULONG_PTR)error, __ATOMIC_RELEASE);
+}
+
+/* Queues a completion that the owner's next poll delivers. */
+static void finish_later(struct end *end, LPWSAOVERLAPPED overlapped, int error, size_t bytes)
+{
+	struct request *request = calloc(1, sizeof(*request)), **link = &end->finished;
+
+	request->overlapped = overlapped;
+	request->buffer.len = (ULONG)bytes;
+	request->buffer.handle = (HANDLE)(uintptr_t)error;
+	while (*link)
+		link = &(*link)->next;
+	*link = request;
+	notify(end, error != 0);
+}
+
+static void deliver(struct end *end)
+{
+	while (end->letters && end->receives) {
+		struct letter *letter = end->letters;
+		struct request *request = end->receives;
+
+		end->letters = letter->next;
+		end->receives = request->next;
+		if (letter->size <= request->buffer.len)
+			memcpy(request->buffer.buf, letter->bytes, letter->size);
+		finish_later(end, request->overlapped,
+			     letter->size <= request->buffer.len ? 0 : WSAEMSGSIZE, letter->size);
+		notify(end, letter->solicited);
+		free(letter);
+		free(request);
+	}
+}
+
+static void flush(struct end *end)
+{
+	struct request *request;
+
+	while ((request = end->receives)) {
+		end->receives = request->next;
+		finish_later(end, request->overlapped, WSAECONNRESET, 0);
+		free(request);
+	}
+}
+
+static void poll_end(struct end *end)
+{
+	struct request *request;
+
+	while ((request = end->finished)) {
+		end->finished = request->next;
+		complete(end, request->overlapped, (int)(uintptr_t)request->buffer.handle,
+			 request->buffer.len);
+		free(request);
+	}
+}
+
+static int loopback_send(SOCKET s, LPWSABUFEX buffers, DWORD count, LPDWORD bytes, DWORD flags,
+			 LPWSAOVERLAPPED overlapped, LPWSAOVERLAPPED_COMPLETION_ROUTINE routine,
+			 LPWSATHREADID thread, LPINT error)
+{
+	struct end *end = end_of(s);
+	struct letter *letter, **link;
+
+	(void)count;
+	(void)bytes;
+	(void)routine;
+	(void)thread;
+	pthread_mutex_lock(&lock);
+	if (!end->peer || end->peer->closed) {
+		finish_later(end, overlapped, WSAECONNRESET, 0);
+	} else {
+		letter = malloc(sizeof(*letter) + buffers->len);
+		letter->next = NULL;
+		letter->size = buffers->len;
+		letter->solicited = flags & MSG_WSDIRECT_SOLICITED;
+		memcpy(letter->bytes, buffers->buf, buffers->len);
+		link = &end->peer->letters;
+		while (*link)
+			link = &(*link)->next;
+		*link = letter;
+		deliver(end->peer);
+		finish_later(end, overlapped, 0, buffers->len);
+	}
+	pthread_mutex_unlock(&lock);
+	*error = WSA_IO_PENDING;
+	return SOCKET_ERROR;
+}
+
+static int loopback_recv(SOCKET s, LPWSABUFEX buffers, DWORD count, LPDWORD bytes, LPDWORD flags,
+			 LPWSAOVERLAPPED overlapped, LPWSAOVERLAPPED_COMPLETION_ROUTINE routine,
+			 LPWSATHREADID thread, LPINT error)
+{
+	struct end *end = end_of(s);
+	struct request *request = calloc(1, sizeof(*request)), **link;
+
+	(void)count;
+	(void)bytes;
+	(void)flags;
+	(void)routine;
+	(void)thread;
+	request->overlapped = overlapped;
+	request->buffer = *buffers;
+	pthread_mutex_lock(&lock);
+	for (link = &end->receives; *link; link = &(*link)->next)
+		;
+	*link = request;
+	deliver(end);
+	if (end->peer && end->peer->closed)
+		flush(end);
+	pthread_mutex_unlock(&lock);
+	*error = WSA_IO_PENDING;
+	return SOCKET_ERROR;
+}
+
+static int transfer(SOCKET s, LPWSABUFEX buffers, const void *descriptor, DWORD length, DWORD offset,
+		    LPWSAOVERLAPPED overlapped, LPINT error, DWORD right)
+{
+	const struct exposed *exposed;
+	struct end *end = end_of(s);
+	int result = WSAECONNRESET;
+	uint64_t index;
+
+	pthread_mutex_lock(&lock);
+	if (length == sizeof(index)) {
+		memcpy(&index, descriptor, sizeof(index));
+		exposed = &table[index % 4096];
+		if (exposed->live && exposed->magic == index && exposed->flags & right &&
+		    offset + (uint64_t)buffers->len <= exposed->length && end->peer &&
+		    !end->peer->closed) {
+			if (right == MEM_WRITE)
+				memcpy(exposed->address + offset, buffers->buf, buffers->len);
+			else
+				memcpy(buffers->buf, exposed->address + offset, buffers->len);
+			result = 0;
+		}
+	}
+	finish_later(end, overlapped, result, buffers->len);
+	pthread_mutex_unlock(&lock);
+	*error = WSA_IO_PENDING;
+	return SOCKET_ERROR;
+}
+
+static int loopback_write(SOCKET s, LPWSABUFEX buffers, DWORD count, LPVOID descriptor, DWORD length,
+			  DWORD offset, LPDWORD bytes, DWORD flags, LPWSAOVERLAPPED overlapped,
+			  LPWSAOVERLAPPED_COMPLETION_ROUTINE routine, LPWSATHREADID thread,
+			  LPINT error)
+{
+	(void)count;
+	(void)bytes;
+	(void)flags;
+	(void)routine;
+	(void)thread;
+	return transfer(s, buffers, descriptor, length, offset, overlapped, error, MEM_WRITE);
+}
+
+static int loopback_read(SOCKET s, LPWSABUFEX buffers, DWORD count, LPVOID descriptor, DWORD length,
+			 DWORD offset, LPDWORD bytes, DWORD flags, LPWSAOVERLAPPED overlapped,
+			 LPWSAOVERLAPPED_COMPLETION_ROUTINE routine, LPWSATHREADID thread,
+			 LPINT error)
+{
+	(void)count;
+	(void)bytes;
+	(void)flags;
+	(void)routine;
+	(void)thread;
+	return transfer(s, buffers, descriptor, length, offset, overlapped, error, MEM_READ);
+}
+
+static bool fails(LPINT error)
+{
+	bool fail;
+
+	pthread_mutex_lock(&lock);
+	fail = failing > 0;
+	if (fail)
+		failing--;
+	pthread_mutex_unlock(&lock);
+	if (fail)
+		*error = WSAENOBUFS;
+	return fail;
+}
+
+static HANDLE loopback_register(SOCKET s, PVOID buffer, DWORD length, DWORD flags, LPINT error)
+{
+	(void)s;
+	(void)length;
+	(void)flags;
+	return fails(error) ? NULL : buffer;
+}
+
+static int loopback_deregister(SOCKET s, HANDLE handle, LPINT error)
+{
+	(void)s;
+	(void)handle;
+	(void)error;
+	return 0;
+}
+
+static int loopback_expose(SOCKET s, PVOID buffer, DWORD length, DWORD flags, LPVOID descriptor,
+			   LPDWORD descriptor_length, LPINT error)
+{
+	static uint64_t next;
+	uint64_t index;
+
+	(void)s;
+	if (flags & MEM_WSDIRECT_REGISTERED) {
+		length = ((const WSABUFEX *)buffer)->len;
+		buffer = ((const WSABUFEX *)buffer)->buf;
+		flags &= MEM_READWRITE;
+	}
+	if (fails(error))
+		return SOCKET_ERROR;
+	pthread_mutex_lock(&lock);
+	do
+		index = ++next;
+	while (table[index % 4096].live);
+	table[index % 4096] = (struct exposed){ index, buffer, length, flags, 1 };
+	exposed_count++;
+	pthread_mutex_unlock(&lock);
+	memcpy(descriptor, &index, sizeof(index));
+	*descriptor_length = sizeof(index);
+	return 0;
+}
+
+static int loopback_hide(SOCKET s, LPVOID descriptor, DWORD length, LPINT error)
+{
+	uint64_t index;
+
+	(void)s;
+	(void)length;
+	memcpy(&index, descriptor, sizeof(index));
+	pthread_mutex_lock(&lock);
+	if (!table[index % 4096].live || table[index % 4096].magic != index)
+		abort();
+	table[index % 4096].live = 0;
+	exposed_count--;
+	pthread_mutex_unlock(&lock);
+	(void)error;
+	return 0;
+}
+
+static int loopback_close(SOCKET s, LPINT error)
+{
+	struct end *end = end_of(s);
+
+	(void)error;
+	pthread_mutex_lock(&lock);
+	end->closed = true;
+	flush(end);
+	poll_end(end);
+	close(end->completion);
+	if (end->peer) {
+		flush(end->peer);
+		notify(end->peer, true);
+		if (end->peer->closed) {
+			end->peer->peer = NULL;
+			free(end->peer);
+			free(end);
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+static int loopback_option(SOCKET s, int level, int name, char *value, LPINT length, LPINT error)
+{
+	DWORD size = 256 * 1024;
+
+	(void)s;
+	(void)level;
+	(void)name;
+	(void)error;
+	memcpy(value, &size, sizeof(size));
+	*length = sizeof(size);
+	return 0;
+}
+
+struct provider loopback_provider = {
+	.table = {
+		.lpWSPSend = loopback_send, .lpWSPRecv = loopback_recv,
+		.lpWSPCloseSocket = loopback_close, .lpWSPGetSockOpt = loopback_option,
+	},
+	.register_memory = loopback_register, .deregister_memory = loopback_deregister,
+	.register_rdma_memory = loopback_expose, .deregister_rdma_memory = loopback_hide,
+	.rdma_write = loopback_write, .rdma_read = loopback_read, .memory = -1,
+};
+
+void loopback_pair(SOCKET *one, SOCKET *other)
+{
+	struct end *ends[2];
+
+	for (int i = 0; i < 2; i++) {
+		ends[i] = calloc(1, sizeof(struct end));
+		ends[i]->completion = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		ends[i]->armed = -1;
+	}
+	ends[0]->peer = ends[1];
+	ends[1]->peer = ends[0];
+	*one = (SOCKET)ends[0];
+	*other = (SOCKET)ends[1];
+}
+
+unsigned int loopback_exposed(void)
+{
+	unsigned int count;
+
+	pthread_mutex_lock(&lock);
+	count = exposed_count;
+	pthread_mutex_unlock(&lock);
+	return count;
+}
+
+void loopback_fail_registrations(unsigned int count)
+{
+	pthread_mutex_lock(&lock);
+	failing = count;
+	pthread_mutex_unlock(&lock);
+}
+
+/* ---- what provider.c would give the switch ---- */
+
+struct provider *provider_get(void)
+{
+	return &loopback_provider;
+}
+
+bool provider_has_address(struct provider *provider, const struct sockaddr *address)
+{
+	(void)provider;
+	(void)address;
+	return false;
+}
+
+void provider_poll(struct provider *provider, SOCKET companion)
+{
+	(void)provider;
+	pthread_mutex_lock(&lock);
+	poll_end(end_of(companion));
+	pthread_mutex_unlock(&lock);
+}
+
+int provider_completion(struct provider *provider, SOCKET companion)
+{
+	(void)provider;
+	return end_of(companion)->completion;
+}
+
+void provider_arm(struct provider *provider, SOCKET companion, DWORD what)
+{
+	struct end *end = end_of(companion);
+	eventfd_t count;
+
+	(void)provider;
+	pthread_mutex_lock(&lock);
+	eventfd_read(end->completion, &count);
+	if (end->armed != WSDIRECT_ARM_ANY)
+		end->armed = (int)what;
+	pthread_mutex_unlock(&lock);
+}
+
+DWORD provider_limit(struct provider *provider, SOCKET companion, int option)
+{
+	(void)provider;
+	(void)companion;
+	(void)option;
+	return 256 * 1024;
+}
+
+int provider_address(struct provider *provider, SOCKET companion, bool peer,
+		     struct sockaddr_storage *address, socklen_t *length)
+{
+	(void)provider;
+	(void)companion;
+	(void)peer;
+	(void)address;
+	(void)length;
+	return -ENOTCONN;
+}
+
+void provider_forget(void)
+{
+}

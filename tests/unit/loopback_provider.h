@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A service provider inside one process, for tests of the session without a
+ * device: two ends, messages and RDMA by memcpy. It stands in for provider.c.
+ */
+#ifndef WSD_TEST_LOOPBACK_PROVIDER_H
+#define WSD_TEST_LOOPBACK_PROVIDER_H
+
+#include "provider.h"
+
+/* Two connected ends. */
+void loopback_pair(SOCKET *one, SOCKET *other);
+/* Exposed memory that was not hidden again, over all ends: must be 0 after a test. */
+unsigned int loopback_exposed(void);
+/* The next registrations fail with WSAENOBUFS, this many of them. */
+void loopback_fail_registrations(unsigned int count);
+extern struct provider loopback_provider;
+
+#endif

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The session between two switches, over the loopback provider: the byte stream,
+ * the credits, large data in each of its ways, and a peer that breaks the rules.
+ */
+#include <check.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "attention.h"
+#include "libc_calls.h"
+#include "lifetime.h"
+#include "loopback_provider.h"
+#include "socket_state.h"
+#include "waiter.h"
+
+#define MIB (1024 * 1024)
+
+struct pair {
+	struct socket *a, *b;
+};
+
+static struct socket *open_end(SOCKET companion)
+{
+	struct socket *socket = socket_new(SOCKET_CONNECTED);
+
+	ck_assert_int_eq(session_open(&socket->session, &loopback_provider, companion), 0);
+	return socket;
+}
+
+static struct pair pair_open(void)
+{
+	SOCKET one, other;
+	struct pair pair;
+
+	loopback_pair(&one, &other);
+	pair.a = open_end(one);
+	pair.b = open_end(other);
+	ck_assert_int_eq(session_hello(&pair.a->session), 0);
+	ck_assert_int_eq(session_hello(&pair.b->session), 0);
+	for (int i = 0; i < 3; i++) {
+		session_progress(&pair.a->session);
+		session_progress(&pair.b->session);
+	}
+	ck_assert(pair.a->session.established && pair.b->session.established);
+	ck_assert_int_eq(attention_start(), 0);
+	attention_add(pair.a);
+	attention_add(pair.b);
+	return pair;
+}
+
+static void pair_close(struct pair pair)
+{
+	socket_close(pair.a);
+	socket_close(pair.b);
+	attention_drain(2000);
+	socket_put(pair.a);
+	socket_put(pair.b);
+	ck_assert_uint_eq(loopback_exposed(), 0);
+}
+
+static ssize_t put(struct socket *socket, const void *data, size_t size, int flags)
+{
+	struct iovec vector = { (void *)(uintptr_t)data, size };
+
+	return socket_send(socket, &vector, 1, flags);
+}
+
+static ssize_t get(struct socket *socket, void *data, size_t size, int flags)
+{
+	struct iovec vector = { data, size };
+
+	return socket_receive(socket, &vector, 1, flags);
+}
+
+/* Byte number n of a test stream. */
+static uint8_t pattern(uint64_t n)
+{
+	return (uint8_t)(n * 2654435761u >> 13 ^ n >> 3);
+}
+
+static void fill(uint8_t *data, size_t size, uint64_t from)
+{
+	for (size_t i = 0; i < size; i++)
+		data[i] = pattern(from + i);
+}
+
+static void compare(const uint8_t *data, size_t size, uint64_t from)
+{
+	for (size_t i = 0; i < size; i++)
+		if (data[i] != pattern(from + i))
+			ck_abort_msg("byte %llu is wrong", (unsigned long long)(from + i));
+}
+
+/* A thread that sends or receives a whole stream in pieces of random or fixed size. */
+struct flow {
+	struct socket *socket;
+	size_t total, piece;		/* piece 0: random up to 200000 */
+	bool sends;
+	int flags;
+	unsigned int seed;
+};
+
+static void *flow_run(void *argument)
+{
+	struct flow *flow = argument;
+	uint8_t *buffer = malloc(4 * MIB);
+	size_t done = 0;
+
+	while (done < flow->total) {
+		size_t size = flow->piece ? flow->piece :
+			      rand_r(&flow->seed) % 3 ? (size_t)rand_r(&flow->seed) % 3000 + 1 :
+							(size_t)rand_r(&flow->seed) % 200000 + 1;
+		ssize_t part;
+
+		if (size > flow->total - done)
+			size = flow->total - done;
+		if (flow->sends) {
+			fill(buffer, size, done);
+			part = put(flow->socket, buffer, size, flow->flags);
+		} else {
+			part = get(flow->socket, buffer, size, flow->flags);
+		}
+		if (part == -EAGAIN && flow->flags & MSG_DONTWAIT) {
+			struct timespec pause = { .tv_nsec = 100000 };
+
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		if (part <= 0)
+			ck_abort_msg("%s: %s after %zu bytes", flow->sends ? "send" : "receive",
+				     strerror((int)-part), done);
+		if (!flow->sends)
+			compare(buffer, (size_t)part, done);
+		done += (size_t)part;
+	}
+	free(buffer);
+	return NULL;
+}
+
+static void run_flows(struct flow *flows, int count)
+{
+	pthread_t threads[8];
+
+	for (int i = 0; i < count; i++)
+		pthread_create(&threads[i], NULL, flow_run, &flows[i]);
+	for (int i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+}
+
+START_TEST(small_messages_arrive)
+{
+	struct pair pair = pair_open();
+	char buffer[64];
+
+	ck_assert_int_eq(put(pair.a, "hello", 5, 0), 5);
+	ck_assert_int_eq(get(pair.b, buffer, sizeof(buffer), 0), 5);
+	ck_assert_mem_eq(buffer, "hello", 5);
+	ck_assert_int_eq(put(pair.b, "x", 1, 0), 1);
+	ck_assert_int_eq(get(pair.a, buffer, sizeof(buffer), 0), 1);
+	ck_assert_int_eq(get(pair.a, buffer, sizeof(buffer), MSG_DONTWAIT), -EAGAIN);
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(peek_leaves_the_bytes)
+{
+	struct pair pair = pair_open();
+	char buffer[16];
+
+	ck_assert_int_eq(put(pair.a, "abcdef", 6, 0), 6);
+	ck_assert_int_eq(get(pair.b, buffer, 4, MSG_PEEK), 4);
+	ck_assert_int_eq(get(pair.b, buffer, 3, 0), 3);
+	ck_assert_int_eq(get(pair.b, buffer, sizeof(buffer), 0), 3);
+	ck_assert_mem_eq(buffer, "def", 3);
+	pair_close(pair);
+}
+END_TEST
+
+/* Every way of large data, by how each end calls. */
+static const struct { size_t send, receive; int send_flags, receive_flags; } ways[] = {
+	{ MIB, MIB, 0, MSG_WAITALL },			/* pushed */
+	{ MIB, MIB, 0, MSG_DONTWAIT },			/* pulled */
+	{ MIB, 3000, 0, 0 },				/* spilled */
+	{ MIB, MIB, MSG_DONTWAIT, 0 },			/* staged */
+	{ 100, 64 * 1024, 0, 0 },			/* collected */
+	{ 64 * 1024, 100, MSG_DONTWAIT, MSG_DONTWAIT },
+	{ 0, 0, 0, 0 },
+	{ 0, 0, MSG_DONTWAIT, 0 },
+	{ 0, 0, 0, MSG_DONTWAIT },
+};
+
+START_TEST(streams_arrive_whole_and_in_order)
+{
+	struct pair pair = pair_open();
+	struct flow flows[4] = {
+		{ pair.a, 16 * MIB, ways[_i].send, true, ways[_i].send_flags, 1 },
+		{ pair.b, 16 * MIB, ways[_i].receive, false, ways[_i].receive_flags, 2 },
+		{ pair.b, 8 * MIB, ways[_i].send, true, ways[_i].send_flags, 3 },
+		{ pair.a, 8 * MIB, ways[_i].receive, false, ways[_i].receive_flags, 4 },
+	};
+
+	run_flows(flows, 4);
+	pair_close(pair);
+}
+END_TEST
+
+/* Both send a megabyte before either receives: TCP's buffers let that pass. */
+static void *send_then_receive(void *argument)
+{
+	struct socket *socket = argument;
+	uint8_t *data = malloc(MIB);
+
+	fill(data, MIB, 0);
+	ck_assert_int_eq(put(socket, data, MIB, 0), MIB);
+	memset(data, 0, MIB);
+	ck_assert_int_eq(get(socket, data, MIB, MSG_WAITALL), MIB);
+	compare(data, MIB, 0);
+	free(data);
+	return NULL;
+}
+
+START_TEST(both_may_send_first)
+{
+	struct pair pair = pair_open();
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, send_then_receive, pair.a);
+	send_then_receive(pair.b);
+	pthread_join(thread, NULL);
+	pair_close(pair);
+}
+END_TEST
+
+/* Small sends too: nobody's messages are taken by a receive call here. */
+static void *send_many_then_receive(void *argument)
+{
+	struct socket *socket = argument;
+	uint8_t data[64], back[64];
+
+	for (int i = 0; i < 1000; i++) {
+		fill(data, sizeof(data), (uint64_t)i * 64);
+		ck_assert_int_eq(put(socket, data, sizeof(data), 0), 64);
+	}
+	for (int i = 0; i < 1000; i++) {
+		ck_assert_int_eq(get(socket, back, sizeof(back), MSG_WAITALL), 64);
+		compare(back, sizeof(back), (uint64_t)i * 64);
+	}
+	return NULL;
+}
+
+START_TEST(both_may_send_many_first)
+{
+	struct pair pair = pair_open();
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, send_many_then_receive, pair.a);
+	send_many_then_receive(pair.b);
+	pthread_join(thread, NULL);
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(a_peer_that_is_elsewhere_takes_what_tcp_would)
+{
+	struct pair pair = pair_open();
+	static uint8_t data[3000], back[600000];
+
+	for (int i = 0; i < 200; i++) {
+		fill(data, sizeof(data), (uint64_t)i * 3000);
+		ck_assert_int_eq(put(pair.a, data, sizeof(data), 0), 3000);
+	}
+	ck_assert_int_eq(get(pair.b, back, sizeof(back), MSG_WAITALL), 600000);
+	compare(back, sizeof(back), 0);
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(a_late_reader_gets_everything)
+{
+	struct pair pair = pair_open();
+	uint8_t *data = malloc(MIB);
+	struct pollfd nothing = { .fd = -1 };
+
+	fill(data, MIB, 0);
+	ck_assert_int_eq(put(pair.a, data, 300 * 1024, 0), 300 * 1024);
+	socket_close(pair.a);
+	poll(&nothing, 1, 100);
+	memset(data, 0, MIB);
+	ck_assert_int_eq(get(pair.b, data, MIB, MSG_WAITALL), 300 * 1024);
+	compare(data, 300 * 1024, 0);
+	ck_assert_int_eq(get(pair.b, data, MIB, 0), 0);
+	free(data);
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(a_full_peer_makes_a_nonblocking_send_stop)
+{
+	struct pair pair = pair_open();
+	static uint8_t data[1000], back[1000];
+	size_t sent = 0, received = 0;
+	ssize_t part;
+
+	while ((part = put(pair.a, data, sizeof(data), MSG_DONTWAIT)) > 0) {
+		sent += (size_t)part;
+		ck_assert_uint_lt(sent, 64 * MIB);
+	}
+	ck_assert_int_eq(part, -EAGAIN);
+	ck_assert(!(socket_poll(pair.a) & POLLOUT));
+	while (received < sent) {
+		part = get(pair.b, back, sizeof(back), MSG_DONTWAIT);
+		if (part > 0)
+			received += (size_t)part;
+		socket_poll(pair.a);
+	}
+	ck_assert(socket_poll(pair.a) & POLLOUT);
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(half_close_ends_one_direction)
+{
+	struct pair pair = pair_open();
+	char buffer[8];
+
+	ck_assert_int_eq(put(pair.a, "last", 4, 0), 4);
+	ck_assert_int_eq(socket_shutdown(pair.a, -1, SHUT_WR), 0);
+	ck_assert_int_eq(put(pair.a, "x", 1, 0), -EPIPE);
+	ck_assert_int_eq(get(pair.b, buffer, 8, 0), 4);
+	ck_assert_int_eq(get(pair.b, buffer, 8, 0), 0);
+	ck_assert(socket_poll(pair.b) & POLLRDHUP);
+	ck_assert(!(socket_poll(pair.b) & POLLHUP));
+	ck_assert_int_eq(put(pair.b, "back", 4, 0), 4);
+	ck_assert_int_eq(get(pair.a, buffer, 8, 0), 4);
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(closing_with_unread_data_resets)
+{
+	struct pair pair = pair_open();
+	char buffer[8];
+
+	ck_assert_int_eq(put(pair.a, "unread", 6, 0), 6);
+	socket_poll(pair.b);
+	socket_close(pair.b);
+	ck_assert_int_eq(get(pair.a, buffer, 8, 0), -ECONNRESET);
+	ck_assert_int_eq(get(pair.a, buffer, 8, 0), 0);
+	ck_assert_int_eq(put(pair.a, "x", 1, 0), -EPIPE);
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(a_timeout_gives_the_memory_back)
+{
+	struct pair pair = pair_open();
+	uint8_t *data = calloc(1, 16 * MIB);
+	ssize_t sent = 0, part;
+
+	/* The peer never reads: at most the staging memory is taken, then time runs out. */
+	pair.a->send_timeout = 100000000;
+	while ((part = put(pair.a, data, 2 * MIB, 0)) > 0)
+		sent += part;
+	ck_assert_int_eq(part, -EAGAIN);
+	ck_assert_int_le(sent, 16 * MIB);
+	free(data);
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(without_registrations_data_is_copied)
+{
+	struct pair pair = pair_open();
+	struct flow flows[2] = {
+		{ pair.a, 4 * MIB, 512 * 1024, true, 0, 1 },
+		{ pair.b, 4 * MIB, 512 * 1024, false, MSG_WAITALL, 2 },
+	};
+
+	loopback_fail_registrations(1000000);
+	run_flows(flows, 2);
+	loopback_fail_registrations(0);
+	pair_close(pair);
+}
+END_TEST
+
+/* ---- a peer that breaks the rules ---- */
+
+struct forged {
+	const char *what;
+	uint8_t type, flags;
+	uint16_t credits;
+	int64_t position;
+	uint32_t length, sent;		/* as the header says, and in truth */
+	uint8_t body[96];
+};
+
+static const struct forged forgeries[] = {
+	{ "type 0", 0, 0, 0, 0, 0, 0, { 0 } },
+	{ "type beyond the last", MESSAGE_TYPES, 0, 0, 0, 0, 0, { 0 } },
+	{ "length too long", MESSAGE_DATA, 0, 0, 0, 100, 10, { 0 } },
+	{ "length too short", MESSAGE_DATA, 0, 0, 0, 5, 10, { 0 } },
+	{ "empty data", MESSAGE_DATA, 0, 0, 0, 0, 0, { 0 } },
+	{ "data at a wrong position", MESSAGE_DATA, 0, 0, 77, 4, 4, { 0 } },
+	{ "too many credits", MESSAGE_DATA, 0, 60000, 0, 4, 4, { 0 } },
+	{ "second hello", MESSAGE_HELLO, 0, 0, 0, 16, 16,
+	  { 0x57, 0x53, 0x44, 0x31, 1, 0, 8, 0, 0, 8, 0, 0 } },
+	{ "advertisement of nothing", MESSAGE_ADVERTISE, 0, 0, 0, 80, 80, { 1, 0, 0, 0, 8 } },
+	{ "descriptor too long", MESSAGE_ADVERTISE, 0, 0, 0, 80, 80,
+	  { 1, 0, 0, 0, 200, 0, 0, 0, 1 } },
+	{ "advertisement cut short", MESSAGE_ADVERTISE, 0, 0, 0, 12, 12, { 1, 0, 0, 0, 8 } },
+	{ "offer for nothing", MESSAGE_OFFER, 0, 0, 0, 88, 88, { 9, 0, 0, 0, 8 } },
+	{ "done for nothing", MESSAGE_DONE, 0, 0, 0, 16, 16, { 9 } },
+	{ "push for nothing", MESSAGE_DONE, DONE_PUSHED, 0, 0, 16, 16, { 9 } },
+	{ "end of stream in its middle", MESSAGE_FIN, 0, 0, 5, 0, 0, { 0 } },
+	{ "buffers that shrink", MESSAGE_BUFFERS, 0, 0, 0, 16, 16, { 0, 0, 0, 0, 0, 0, 0, 0, 1 } },
+};
+
+static void inject(struct socket *from, const struct forged *forged, uint32_t cut)
+{
+	struct message_header *header;
+	struct message *message;
+
+	pthread_mutex_lock(&from->lock);
+	message = session_compose(&from->session, forged->type, forged->flags,
+				  (uint64_t)forged->position);
+	header = (struct message_header *)message->data;
+	header->length = htole32(forged->length);
+	memcpy(message->data + sizeof(*header), forged->body, sizeof(forged->body));
+	message->end += forged->sent;
+	if (cut)
+		message->end = cut;
+	from->session.credits_owed = forged->credits;
+	session_transmit(&from->session, message, false);
+	pthread_mutex_unlock(&from->lock);
+}
+
+START_TEST(a_forged_message_resets)
+{
+	struct pair pair = pair_open();
+	char buffer[16];
+
+	inject(pair.a, &forgeries[_i], 0);
+	ck_assert_msg(get(pair.b, buffer, 16, 0) == -ECONNRESET, "%s", forgeries[_i].what);
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(a_message_shorter_than_its_header_resets)
+{
+	struct pair pair = pair_open();
+	char buffer[16];
+
+	inject(pair.a, &forgeries[4], 7);
+	ck_assert_int_eq(get(pair.b, buffer, 16, 0), -ECONNRESET);
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(messages_beyond_the_credits_reset)
+{
+	struct pair pair = pair_open();
+	char buffer[16];
+
+	pthread_mutex_lock(&pair.a->lock);
+	for (int i = 0; i < 9; i++) {
+		struct message *message = session_compose(&pair.a->session, MESSAGE_DATA, 0,
+							  (uint64_t)i);
+
+		if (!message)
+			session_progress(&pair.a->session);
+		if (!message)
+			message = session_compose(&pair.a->session, MESSAGE_DATA, 0, (uint64_t)i);
+		((struct message_header *)message->data)->length = htole32(1);
+		message->end += 1;
+		session_transmit(&pair.a->session, message, false);
+	}
+	pthread_mutex_unlock(&pair.a->lock);
+	while (get(pair.b, buffer, 1, 0) > 0)
+		;
+	ck_assert(pair.b->session.broken);
+	pair_close(pair);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("switch session");
+	TCase *stream = tcase_create("stream"), *hostile = tcase_create("hostile");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	libc_calls_resolve();
+	switch_open();
+	tcase_set_timeout(stream, 60);
+	tcase_add_test(stream, small_messages_arrive);
+	tcase_add_test(stream, peek_leaves_the_bytes);
+	tcase_add_loop_test(stream, streams_arrive_whole_and_in_order, 0,
+			    (int)(sizeof(ways) / sizeof(ways[0])));
+	tcase_add_test(stream, both_may_send_first);
+	tcase_add_test(stream, both_may_send_many_first);
+	tcase_add_test(stream, a_peer_that_is_elsewhere_takes_what_tcp_would);
+	tcase_add_test(stream, a_late_reader_gets_everything);
+	tcase_add_test(stream, a_full_peer_makes_a_nonblocking_send_stop);
+	tcase_add_test(stream, half_close_ends_one_direction);
+	tcase_add_test(stream, closing_with_unread_data_resets);
+	tcase_add_test(stream, a_timeout_gives_the_memory_back);
+	tcase_add_test(stream, without_registrations_data_is_copied);
+	suite_add_tcase(suite, stream);
+	tcase_add_loop_test(hostile, a_forged_message_resets, 0,
+			    (int)(sizeof(forgeries) / sizeof(forgeries[0])));
+	tcase_add_test(hostile, a_message_shorter_than_its_header_resets);
+	tcase_add_test(hostile, messages_beyond_the_credits_reset);
+	suite_add_tcase(suite, hostile);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
