@@ -26,7 +26,8 @@
  *   asks for a push (only if the advertisement has ADVERTISE_PUSH): sends OFFER
  *     with the descriptor of its own buffer; the sender writes with
  *     WSPRdmaWrite, starting at byte `offset` of the advertisement, and sends
- *     DONE_PUSHED(count) behind the write: count is the total moved so far.
+ *     DONE_PUSHED(count) behind the write: count is the total moved so far, and
+ *     the whole offer is written at once: offset + length of the OFFER, no other.
  * An advertisement ends when all of it was moved, or, after WITHDRAW, with
  * DONE_FINAL. At most one OFFER is open per advertisement, and at most
  * ADVERTISEMENTS_MAX advertisements per direction.

@@ -129,6 +129,7 @@ static ssize_t receive_pushed(struct socket *socket, struct incoming *incoming, 
 						    MEM_WRITE, body.descriptor, &length, &code))
 		return 0;
 	body.descriptor_length = htole32(length);
+	incoming->offer_end = before + size;
 	incoming->offered = true;
 	while ((error = session_send_control(session, MESSAGE_OFFER, 0, 0, &body, sizeof(body),
 					     false)) == -EAGAIN && !incoming->withdrawn)

@@ -72,6 +72,7 @@ struct incoming {
 	bool push;
 	uint32_t id;
 	uint64_t length, moved;
+	uint64_t offer_end;		/* what `moved` is once the peer has filled our offer */
 	uint32_t descriptor_length;
 	uint8_t descriptor[DESCRIPTOR_MAX];
 };

@@ -24,6 +24,7 @@ static void protocol_error(struct session *session, const char *what)
 	statistic_add(STATISTIC_protocol_errors, 1);
 	session_reset(session, ECONNRESET);
 }
+
 static void chunk_append(struct session *session, struct chunk *chunk, uint64_t length)
 {
 	chunk->next = NULL;
@@ -198,8 +199,9 @@ static const char *handle_done(struct session *session, uint8_t flags, const str
 
 		if (!incoming || !incoming->offered)
 			return "a push that nobody asked for";
-		if (count <= incoming->moved || count > incoming->length)
-			return "a push of impossible size";
+		/* More would let the reader believe that its buffer is longer than it is. */
+		if (count != incoming->offer_end)
+			return "a push of another size than was offered";
 		incoming->moved = count;
 		incoming->offered = false;
 	} else {

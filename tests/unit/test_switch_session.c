@@ -435,6 +435,7 @@ static void inject(struct socket *from, const struct forged *forged, uint32_t cu
 	if (cut)
 		message->end = cut;
 	from->session.credits_owed = forged->credits;
+	from->session.credits--;
 	session_transmit(&from->session, message, false);
 	pthread_mutex_unlock(&from->lock);
 }
@@ -487,6 +488,47 @@ START_TEST(messages_beyond_the_credits_reset)
 }
 END_TEST
 
+/* A peer that was offered a buffer says that it has written more, or less, than that. */
+static void *receive_quarter(void *argument)
+{
+	struct socket *socket = argument;
+	uint8_t *buffer = malloc(MIB / 4);
+	ssize_t received = get(socket, buffer, MIB / 4, 0);
+
+	free(buffer);
+	return (void *)received;
+}
+
+START_TEST(a_push_of_another_size_than_was_offered_resets)
+{
+	static const uint32_t counts[] = { MIB / 4 + 1, MIB, MIB / 4 - 1, 1, 0 };
+	struct forged advertisement = { "", MESSAGE_ADVERTISE, ADVERTISE_PUSH, 0, 0, 80, 80,
+					{ 7, 0, 0, 0, 8, 0, 0, 0, 0, 0, MIB >> 16 } };
+	struct forged done = { "", MESSAGE_DONE, DONE_PUSHED, 0, 0, 16, 16, { 7 } };
+	struct pair pair = pair_open();
+	bool offered = false;
+	uint32_t count = htole32(counts[_i]);
+	pthread_t thread;
+	void *result;
+
+	/* As if it had been sent by the call, so that the offer is taken for what it is. */
+	pair.a->session.outgoing[0] = (struct outgoing){ .used = true, .id = 7, .length = MIB };
+	inject(pair.a, &advertisement, 0);
+	pthread_create(&thread, NULL, receive_quarter, pair.b);
+	while (!offered) {
+		pthread_mutex_lock(&pair.b->lock);
+		offered = pair.b->session.incoming[0].offered;
+		pthread_mutex_unlock(&pair.b->lock);
+	}
+	memcpy(done.body + 8, &count, sizeof(count));
+	inject(pair.a, &done, 0);
+	pthread_join(thread, &result);
+	ck_assert_int_eq((ssize_t)result, -ECONNRESET);
+	pair.a->session.outgoing[0].used = false;
+	pair_close(pair);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("switch session");
@@ -515,6 +557,7 @@ int main(void)
 			    (int)(sizeof(forgeries) / sizeof(forgeries[0])));
 	tcase_add_test(hostile, a_message_shorter_than_its_header_resets);
 	tcase_add_test(hostile, messages_beyond_the_credits_reset);
+	tcase_add_loop_test(hostile, a_push_of_another_size_than_was_offered_resets, 0, 5);
 	suite_add_tcase(suite, hostile);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
