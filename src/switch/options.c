@@ -110,7 +110,8 @@ int socket_peer_name(struct socket *socket, int fd, struct sockaddr *address, so
 
 	pthread_mutex_lock(&socket->lock);
 	if (socket->state == SOCKET_CONNECTED)
-		result = socket->session.broken || !socket->peer_length ? -ENOTCONN :
+		result = (socket->session.broken && !session_deserted(&socket->session)) ||
+			 !socket->peer_length ? -ENOTCONN :
 			 copy_name(&socket->peer, socket->peer_length, address, length);
 	else
 		result = libc_call.getpeername(fd, address, length) ? -errno : 0;

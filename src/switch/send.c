@@ -60,6 +60,20 @@ static int send_error(struct socket *socket)
 	return error ? -error : -EPIPE;
 }
 
+/* The bytes are taken and nobody gets them; the next call hears of it. */
+static ssize_t send_to_nobody(struct socket *socket, size_t size)
+{
+	struct session *session = &socket->session;
+
+	session->lost = true;
+	session->error = EPIPE;
+	session->generation++;
+	socket->in_edge++;
+	socket->out_edge++;
+	socket_changed(socket);
+	return (ssize_t)size;
+}
+
 /* ---- in messages ---- */
 
 /* Copies as much as fits now. */
@@ -393,6 +407,10 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 	sending.deadline = socket->send_timeout < 0 ? -1 : clock_now() + socket->send_timeout;
 	sending.halfway = sending.deadline - socket->send_timeout / 2;
 	socket_progress(socket);
+	if (total && session_deserted(session)) {
+		done = send_to_nobody(socket, total);
+		goto out;
+	}
 	for (;;) {
 		error = send_error(socket);
 		if (error || interrupted)

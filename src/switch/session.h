@@ -110,6 +110,7 @@ struct session {
 	bool want_finish;		/* FIN is to be sent when credits allow */
 	bool finished_received;
 	bool broken;			/* the SAN connection is gone; error says how */
+	bool lost;			/* bytes were sent to a peer that had closed and gone */
 	bool reset_sent;
 	int error;			/* errno of the break, 0 while whole or after an orderly end */
 	bool refused;			/* the provider takes no requests: what it received comes first */
@@ -162,6 +163,17 @@ struct session {
 	uint32_t sleepers;		/* threads inside session_sleep */
 	uint64_t activity, receives;	/* calls of the application: tell the switch thread who is idle */
 };
+
+/*
+ * Has the peer closed in order and gone? That is TCP's CLOSE_WAIT: the program is
+ * not to notice before it sends, and not even by the first send, whose bytes TCP
+ * takes too before the refusal is back.
+ */
+static inline bool session_deserted(const struct session *session)
+{
+	return session->broken && session->finished_received && !session->finished_sent &&
+	       !session->lost;
+}
 
 /* ---- life: session.c ---- */
 

@@ -262,7 +262,7 @@ static unsigned int connected_bits(struct socket *socket)
 		bits |= POLLIN | POLLRDNORM;
 	if (ended)
 		bits |= POLLRDHUP;
-	if (session->broken || (ended && session->finished_sent))
+	if ((session->broken && !session_deserted(session)) || (ended && session->finished_sent))
 		bits |= POLLHUP;
 	if (session->broken && session->error)
 		bits |= POLLERR;
@@ -345,7 +345,8 @@ int socket_shutdown(struct socket *socket, int fd, int how)
 	}
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) {
 		result = -EINVAL;
-	} else if (socket->state != SOCKET_CONNECTED || socket->session.broken) {
+	} else if (socket->state != SOCKET_CONNECTED ||
+		   (socket->session.broken && !session_deserted(&socket->session))) {
 		result = -ENOTCONN;
 	} else {
 		socket_progress(socket);

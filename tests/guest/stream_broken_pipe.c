@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Sending to a peer that is gone: EPIPE in the end, with one SIGPIPE a call
- * unless MSG_NOSIGNAL; after the own SHUT_WR at once.
+ * Sending to a peer that is gone: nothing shows before, the first bytes are taken,
+ * then EPIPE in the end, with one SIGPIPE a call unless MSG_NOSIGNAL; after the own
+ * SHUT_WR at once.
  */
 #include "stream.h"
 
@@ -38,13 +39,23 @@ static void client(const struct sockaddr_in *peer)
 	int fd = stream_connect(peer), i, error = 0;
 	char byte;
 	struct sigaction action = { .sa_handler = count_pipe };
+	struct sockaddr_in name;
+	socklen_t length = sizeof(name);
+	struct pollfd both = { .fd = fd, .events = POLLIN | POLLOUT | POLLRDHUP };
 
 	check(sigaction(SIGPIPE, &action, NULL) == 0);
 	check_count(send(fd, "x", 1, 0), 1);
 	stream_step_await('a');
 	/* The peer closed in order: the end of its stream is read... */
 	check_count(recv(fd, &byte, 1, 0), 0);
-	/* ...and sending fails as soon as its refusal is back. */
+	/* ...which is all that shows, however long it has been gone... */
+	poll(NULL, 0, 500);
+	check_count(poll(&both, 1, 20000), 1);
+	check_count(both.revents, POLLIN | POLLOUT | POLLRDHUP);
+	check(getpeername(fd, (struct sockaddr *)&name, &length) == 0);
+	check(shutdown(fd, SHUT_RD) == 0);
+	/* ...and sending fails, but not before its refusal is back. */
+	check_count(send(fd, "y", 1, 0), 1);
 	for (i = 0; i < 1000; i++) {
 		if (send(fd, "y", 1, MSG_NOSIGNAL) < 0) {
 			error = errno;
