@@ -344,6 +344,21 @@ static size_t peek_local(struct session *session, struct cursor cursor)
 	return done;
 }
 
+/* With the connection the advertised bytes at the head are lost, and all behind them. */
+static void drop_lost(struct session *session)
+{
+	struct chunk *chunk = session->chunks_first;
+
+	if (!session->broken || !chunk || chunk->kind != CHUNK_ADVERTISED)
+		return;
+	session->readable = 0;
+	while ((chunk = session->chunks_first)) {
+		session_chunk_pop(session);
+		if (chunk->kind == CHUNK_SPILLED)
+			session_spill_put(session, (struct spill *)chunk);
+	}
+}
+
 /* What the queue's end means: 0 for end of file, -errno, or 1 to wait for more. */
 static int receive_end(struct socket *socket)
 {
@@ -403,11 +418,7 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 			/* Nothing wanted is had once there is something, or the end: as TCP. */
 			if (done >= enough && (done || (!total && session->chunks_first)))
 				break;
-			/* Lost with the connection: the advertised bytes and all behind them. */
-			while (session->broken && session->chunks_first && !peek) {
-				session->readable = 0;
-				session_chunk_pop(session);
-			}
+			drop_lost(session);
 			if (session->chunks_first && session->chunks_first->kind == CHUNK_ADVERTISED &&
 			    cursor_room(&cursor, &buffer, &room)) {
 				result = take_advertised(socket, (struct incoming *)session->chunks_first,

@@ -56,6 +56,7 @@ static int send_error(struct socket *socket)
 	if (!session->broken)
 		return 0;
 	/* As TCP: the error once, then a broken pipe. */
+	session->lost = true;
 	session->error = 0;
 	return error ? -error : -EPIPE;
 }

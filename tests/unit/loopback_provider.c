@@ -307,6 +307,17 @@ static int loopback_hide(SOCKET s, LPVOID descriptor, DWORD length, LPINT error)
 	return 0;
 }
 
+static void free_end(struct end *end)
+{
+	struct letter *letter;
+
+	while ((letter = end->letters)) {
+		end->letters = letter->next;
+		free(letter);
+	}
+	free(end);
+}
+
 static int loopback_close(SOCKET s, LPINT error)
 {
 	struct end *end = end_of(s);
@@ -322,8 +333,8 @@ static int loopback_close(SOCKET s, LPINT error)
 		notify(end->peer, true);
 		if (end->peer->closed) {
 			end->peer->peer = NULL;
-			free(end->peer);
-			free(end);
+			free_end(end->peer);
+			free_end(end);
 		}
 	}
 	pthread_mutex_unlock(&lock);
