@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "program_memory.h"
 #include "settings.h"
 #include "socket_state.h"
 #include "statistics.h"
@@ -25,6 +26,7 @@
 
 #define PULL_PIECE	(512u << 10)	/* the sender hears of progress this often */
 #define SPILL_PIECE	(256u << 10)
+#define PLAIN_PIECE	(64u << 10)	/* of a spill that could not be registered */
 #define RDMA_DEPTH	2		/* requests on their way for one transfer */
 
 /* Does the setting rdma_direction leave both ways, and the peer a choice? */
@@ -188,32 +190,64 @@ static ssize_t receive_pulled(struct socket *socket, struct incoming *incoming, 
 	return moved < 0 ? moved : (ssize_t)done;
 }
 
+/*
+ * Fills a spill that the device cannot write to by way of a message buffer, which it
+ * can. Fills less if the peer wants its memory back. Bytes or -errno.
+ */
+static ssize_t pull_by_message(struct socket *socket, struct incoming *incoming,
+			       struct spill *spill, uint64_t size)
+{
+	struct session *session = &socket->session;
+	struct message *message;
+	uint64_t done = 0;
+	ssize_t moved = 0;
+
+	while (!(message = session_free_pop(session))) {
+		if (session->broken || incoming->withdrawn)
+			return 0;
+		session_sleep(socket, -1, false);
+	}
+	while (done < size && !incoming->withdrawn && !session->broken) {
+		uint64_t part = size - done < message->size ? size - done : message->size;
+
+		moved = pull(socket, incoming, message->pool->handle, message->data, part);
+		if (moved < 0)
+			break;
+		memcpy(spill->data + done, message->data, part);
+		done += part;
+	}
+	session_free_push(session, message);
+	return moved < 0 ? moved : (ssize_t)done;
+}
+
 /* Moves the next part into memory of ours and puts it in front of the queue. 0 or -errno. */
 static int receive_spilled(struct socket *socket, struct incoming *incoming)
 {
 	struct session *session = &socket->session;
 	uint64_t size = incoming->length - incoming->moved;
-	struct spill *spill;
+	struct spill *spill = session_spill_get(session, SPILL_PIECE);
 	ssize_t moved;
 
-	if (size > SPILL_PIECE)
-		size = SPILL_PIECE;
-	spill = session_spill_get(session, SPILL_PIECE);
+	if (!spill)
+		spill = session_spill_plain(PLAIN_PIECE);
 	if (!spill) {
 		session_reset(session, ENOBUFS);
 		return -ENOBUFS;
 	}
-	moved = pull(socket, incoming, spill->handle, spill->data, size);
-	if (moved < 0) {
+	if (size > spill->size)
+		size = spill->size;
+	moved = spill->handle ? pull(socket, incoming, spill->handle, spill->data, size) :
+				pull_by_message(socket, incoming, spill, size);
+	if (moved <= 0) {
 		session_spill_put(session, spill);
 		return (int)moved;
 	}
 	spill->chunk.kind = CHUNK_SPILLED;
 	spill->begin = 0;
-	spill->end = size;
+	spill->end = (size_t)moved;
 	session_chunk_push(session, &spill->chunk);
-	statistic_add(STATISTIC_bytes_received_rdma, size);
-	statistic_add(STATISTIC_bytes_received_spilled, size);
+	statistic_add(STATISTIC_bytes_received_rdma, (uint64_t)moved);
+	statistic_add(STATISTIC_bytes_received_spilled, (uint64_t)moved);
 	return 0;
 }
 
@@ -253,6 +287,8 @@ struct cursor {
 	const struct iovec *vector;
 	int left;
 	size_t skip;
+	uintptr_t there;	/* the program's memory up to here can be written to */
+	bool fault;		/* where the next byte goes cannot */
 };
 
 static bool cursor_room(struct cursor *cursor, uint8_t **buffer, size_t *room)
@@ -269,7 +305,21 @@ static bool cursor_room(struct cursor *cursor, uint8_t **buffer, size_t *room)
 	return true;
 }
 
-/* Copies local bytes of a chunk; `from` bytes of it were looked at before (MSG_PEEK). */
+/* How many of @size bytes at @buffer can be written; a page is asked for once. */
+static size_t cursor_there(struct cursor *cursor, uint8_t *buffer, size_t size)
+{
+	uintptr_t start = (uintptr_t)buffer, last = (uintptr_t)buffer + size - 1;
+
+	/* Within the page that was seen last: the next of many small pieces. */
+	if (last < cursor->there && start >= cursor->there - 4096)
+		return size;
+	size = program_writable(buffer, size);
+	if (size)
+		cursor->there = ((start + size - 1) | 4095) + 1;
+	return size;
+}
+
+/* Copies local bytes of a chunk as far as the program's memory can be written to. */
 static size_t copy_out(const uint8_t *data, size_t size, struct cursor *cursor, bool discard)
 {
 	size_t done = 0, room;
@@ -277,11 +327,18 @@ static size_t copy_out(const uint8_t *data, size_t size, struct cursor *cursor, 
 
 	while (done < size && cursor_room(cursor, &buffer, &room)) {
 		size_t part = size - done < room ? size - done : room;
+		size_t wanted = part;
 
-		if (!discard)
+		if (!discard) {
+			part = cursor_there(cursor, buffer, part);
 			memcpy(buffer, data + done, part);
+		}
 		cursor->skip += part;
 		done += part;
+		if (part < wanted) {
+			cursor->fault = true;
+			break;
+		}
 	}
 	return done;
 }
@@ -294,7 +351,7 @@ static size_t receive_local(struct session *session, struct cursor *cursor, bool
 	uint8_t *buffer;
 
 	while ((chunk = session->chunks_first) && chunk->kind != CHUNK_ADVERTISED &&
-	       cursor_room(cursor, &buffer, &room)) {
+	       !cursor->fault && cursor_room(cursor, &buffer, &room)) {
 		if (chunk->kind == CHUNK_MESSAGE) {
 			struct message *message = (struct message *)chunk;
 
@@ -323,12 +380,12 @@ static size_t receive_local(struct session *session, struct cursor *cursor, bool
 	return done;
 }
 
-static size_t peek_local(struct session *session, struct cursor cursor)
+static size_t peek_local(struct session *session, struct cursor cursor, bool *fault)
 {
 	size_t done = 0;
 
 	for (struct chunk *chunk = session->chunks_first;
-	     chunk && chunk->kind != CHUNK_ADVERTISED; chunk = chunk->next) {
+	     chunk && chunk->kind != CHUNK_ADVERTISED && !cursor.fault; chunk = chunk->next) {
 		if (chunk->kind == CHUNK_MESSAGE) {
 			struct message *message = (struct message *)chunk;
 
@@ -341,6 +398,7 @@ static size_t peek_local(struct session *session, struct cursor cursor)
 					 &cursor, false);
 		}
 	}
+	*fault = cursor.fault;
 	return done;
 }
 
@@ -412,12 +470,16 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 	for (;;) {
 		if (!session->receiving) {
 			if (peek)
-				done = peek_local(session, cursor);
+				done = peek_local(session, cursor, &cursor.fault);
 			else
 				done += receive_local(session, &cursor, flags & MSG_TRUNC);
 			/* Nothing wanted is had once there is something, or the end: as TCP. */
 			if (done >= enough && (done || (!total && session->chunks_first)))
 				break;
+			if (cursor.fault) {
+				result = -EFAULT;
+				break;
+			}
 			drop_lost(session);
 			if (session->chunks_first && session->chunks_first->kind == CHUNK_ADVERTISED &&
 			    cursor_room(&cursor, &buffer, &room)) {

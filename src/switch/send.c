@@ -19,6 +19,7 @@
 
 #include "attention.h"
 #include "log.h"
+#include "program_memory.h"
 #include "settings.h"
 #include "socket_state.h"
 #include "statistics.h"
@@ -41,6 +42,7 @@ struct sending {
 	bool block;
 	int64_t deadline;		/* of SO_SNDTIMEO, -1: none */
 	int64_t halfway;		/* to it: then there is still time to stage */
+	bool fault;			/* the next byte of the program's cannot be read */
 };
 
 /* Errors that end a send at once; 0 if it may go on. */
@@ -78,11 +80,15 @@ static ssize_t send_to_nobody(struct socket *socket, size_t size)
 /* ---- in messages ---- */
 
 /* Copies as much as fits now. */
-static size_t copy_to_messages(struct session *session, const uint8_t *data, size_t size)
+static size_t copy_to_messages(struct sending *sending, const uint8_t *data, size_t size)
 {
-	size_t done = 0;
+	struct session *session = &sending->socket->session;
+	size_t done = 0, there;
 
-	while (done < size) {
+	if (!session_writable(session))
+		return 0;
+	there = program_readable(data, size);
+	while (done < there) {
 		struct message *message = session->open;
 		uint32_t room;
 		size_t part;
@@ -96,7 +102,7 @@ static size_t copy_to_messages(struct session *session, const uint8_t *data, siz
 			session->open = message;
 		}
 		room = session_message_limit(session, message) - message->end;
-		part = size - done < room ? size - done : room;
+		part = there - done < room ? there - done : room;
 		memcpy(message->data + message->end, data + done, part);
 		message->end += (uint32_t)part;
 		session->sent += part;
@@ -107,6 +113,7 @@ static size_t copy_to_messages(struct session *session, const uint8_t *data, siz
 				break;	/* no credit: it stays open and full */
 		}
 	}
+	sending->fault = done == there && there < size;
 	statistic_add(STATISTIC_bytes_sent_message, done);
 	return done;
 }
@@ -302,9 +309,11 @@ hide:
 /* ---- staged ---- */
 
 /* Copies up to STAGED_PIECE and advertises the copy. Bytes taken, or 0 if none can be now. */
-static size_t send_staged(struct session *session, const uint8_t *data, size_t size)
+static size_t send_staged(struct sending *sending, const uint8_t *data, size_t size)
 {
+	struct session *session = &sending->socket->session;
 	struct outgoing *outgoing;
+	size_t there;
 	struct spill *spill;
 	WSABUFEX exposed;
 	int error;
@@ -315,12 +324,19 @@ static size_t send_staged(struct session *session, const uint8_t *data, size_t s
 	if (session->staged + STAGED_PIECE > STAGED_MOST || session->open ||
 	    session->credits <= CREDITS_CONTROL || !session->free)
 		return 0;
-	outgoing = outgoing_new(session, size);
+	there = program_readable(data, size);
+	if (!there) {
+		sending->fault = true;
+		return 0;
+	}
+	outgoing = outgoing_new(session, there);
 	if (!outgoing)
 		return 0;
 	spill = session_spill_get(session, STAGED_PIECE);
 	if (!spill)
 		return 0;
+	sending->fault = there < size;
+	size = there;
 	memcpy(spill->data, data, size);
 	exposed = (WSABUFEX){ (ULONG)size, (char *)spill->data, spill->handle };
 	if (session->provider->register_rdma_memory(session->companion, &exposed, 0,
@@ -328,12 +344,14 @@ static size_t send_staged(struct session *session, const uint8_t *data, size_t s
 						    outgoing->descriptor,
 						    &outgoing->descriptor_length, &error)) {
 		session_spill_put(session, spill);
+		sending->fault = false;
 		return 0;
 	}
 	if (advertise(session, outgoing, false)) {
 		session->provider->deregister_rdma_memory(session->companion, outgoing->descriptor,
 							  outgoing->descriptor_length, &error);
 		session_spill_put(session, spill);
+		sending->fault = false;
 		return 0;
 	}
 	outgoing->staged = spill;
@@ -357,7 +375,7 @@ static ssize_t send_piece(struct sending *sending, const uint8_t *data, size_t s
 	ssize_t sent;
 
 	if (size < threshold)
-		return (ssize_t)copy_to_messages(session, data, size);
+		return (ssize_t)copy_to_messages(sending, data, size);
 	if (sending->block && !*staging) {
 		sent = send_advertised(sending, data, size, interrupted);
 		if (sent > 0 || (sent < 0 && sent != -EAGAIN))
@@ -367,8 +385,8 @@ static ssize_t send_piece(struct sending *sending, const uint8_t *data, size_t s
 		/* The peer does not read, or the memory cannot be exposed. */
 		*staging = sent == 0;
 	}
-	part = send_staged(session, data, size);
-	if (part)
+	part = send_staged(sending, data, size);
+	if (part || sending->fault)
 		return (ssize_t)part;
 	/*
 	 * When the staging memory is full the stream waits; only when it cannot be
@@ -376,7 +394,7 @@ static ssize_t send_piece(struct sending *sending, const uint8_t *data, size_t s
 	 */
 	if (session->staged)
 		return 0;
-	return (ssize_t)copy_to_messages(session, data, size < STAGED_PIECE ? size : STAGED_PIECE);
+	return (ssize_t)copy_to_messages(sending, data, size < STAGED_PIECE ? size : STAGED_PIECE);
 }
 
 ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count, int flags)
@@ -432,8 +450,13 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 			if (sent > 0) {
 				done += sent;
 				skip += (size_t)sent;
-				continue;
 			}
+			if (sending.fault) {
+				error = -EFAULT;
+				break;
+			}
+			if (sent > 0)
+				continue;
 		}
 		if (interrupted)
 			break;

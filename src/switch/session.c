@@ -380,8 +380,7 @@ void session_close(struct session *session)
 	session->chunks_first = session->chunks_last = NULL;
 	while ((spill = session->spare)) {
 		session->spare = spill->next;
-		session->provider->deregister_memory(session->companion, spill->handle, &error);
-		munmap(spill, spill->size + 4096);
+		session_spill_free(session, spill);
 	}
 	if (session->companion != INVALID_SOCKET) {
 		/*

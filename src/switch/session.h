@@ -53,11 +53,11 @@ struct message_pool {
 	struct message messages[];
 };
 
-/* Registered memory of ours for data that the application does not take or wait for. */
+/* Memory of ours for data that the application does not take or wait for. */
 struct spill {
 	struct chunk chunk;
 	struct spill *next;		/* in the list of spare ones */
-	HANDLE handle;			/* registered for reading and writing */
+	HANDLE handle;			/* registered for reading and writing; NULL: it could not be */
 	size_t size, begin, end;
 	uint8_t *data;
 };
@@ -213,6 +213,9 @@ struct message *session_compose(struct session *session, enum message_type type,
 				uint64_t position);
 /* Bytes that fit a composed message in all: what it and the peer's buffer hold. */
 uint32_t session_message_limit(const struct session *session, const struct message *message);
+/* A free send buffer as such; NULL: none now. */
+struct message *session_free_pop(struct session *session);
+void session_free_push(struct session *session, struct message *message);
 /* Gives the message (header in place, begin 0, end set) to the provider. Takes it over. */
 void session_transmit(struct session *session, struct message *message, bool solicited);
 /* Sends a message with a body, which costs a credit. -EAGAIN: no credit or buffer now. */
@@ -244,7 +247,11 @@ void session_spill_messages(struct session *session);
 
 /* Registered memory of at least size bytes, reused where possible; NULL: none to be had. */
 struct spill *session_spill_get(struct session *session, size_t size);
+/* Memory that is not registered (no handle), for when none can be: only we can fill it. */
+struct spill *session_spill_plain(size_t size);
 void session_spill_put(struct session *session, struct spill *spill);
+/* The same, never to be used again. */
+void session_spill_free(struct session *session, struct spill *spill);
 
 /*
  * Moves length bytes between registered memory and the peer's descriptor, and

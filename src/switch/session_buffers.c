@@ -182,18 +182,37 @@ struct spill *session_spill_get(struct session *session, size_t size)
 	return spill;
 }
 
+struct spill *session_spill_plain(size_t size)
+{
+	struct spill *spill = mmap(NULL, size + 4096, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (spill == MAP_FAILED)
+		return NULL;
+	spill->data = (uint8_t *)spill + 4096;
+	spill->size = size;
+	return spill;
+}
+
+void session_spill_free(struct session *session, struct spill *spill)
+{
+	int error;
+
+	if (spill->handle)
+		session->provider->deregister_memory(session->companion, spill->handle, &error);
+	munmap(spill, spill->size + 4096);
+}
+
 void session_spill_put(struct session *session, struct spill *spill)
 {
 	unsigned int spares = 0;
-	int error;
 
 	for (struct spill *other = session->spare; other; other = other->next)
 		spares++;
-	if (spares < SPILL_SPARES && spill->size <= SPILL_SIZE) {
+	if (spill->handle && spares < SPILL_SPARES && spill->size <= SPILL_SIZE) {
 		spill->next = session->spare;
 		session->spare = spill;
 		return;
 	}
-	session->provider->deregister_memory(session->companion, spill->handle, &error);
-	munmap(spill, spill->size + 4096);
+	session_spill_free(session, spill);
 }

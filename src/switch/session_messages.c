@@ -384,7 +384,10 @@ void session_spill_messages(struct session *session)
 		}
 		length = message->end - message->begin;
 		if (!spill || spill->size - spill->end < length) {
+			/* Bytes are copied here: memory that cannot be registered will do. */
 			fresh = held < SPILLED_MOST ? session_spill_get(session, length) : NULL;
+			if (!fresh && held < SPILLED_MOST)
+				fresh = session_spill_plain(SPILLED_MOST / 4);
 			if (!fresh)
 				break;
 			held += fresh->size;

@@ -30,9 +30,6 @@ struct message_pool *session_pool_new(struct session *session, uint32_t count, u
 int session_post(struct session *session, struct message *message);
 /* The buffer's message was dealt with: a buffer is posted in its place. */
 void session_repost(struct session *session, struct message *message);
-/* Free send buffers. */
-struct message *session_free_pop(struct session *session);
-void session_free_push(struct session *session, struct message *message);
 /* Larger buffers take the places of the small ones as these come back. */
 void session_grow_receive(struct session *session);
 void session_grow_send(struct session *session);

@@ -25,6 +25,7 @@ struct letter {
 };
 
 struct end {
+	bool refuses;		/* registers nothing */
 	struct end *peer;
 	bool closed;
 	int completion;
@@ -234,13 +235,13 @@ static int loopback_read(SOCKET s, LPWSABUFEX buffers, DWORD count, LPVOID descr
 	return transfer(s, buffers, descriptor, length, offset, overlapped, error, MEM_READ);
 }
 
-static bool fails(LPINT error)
+static bool fails(SOCKET s, LPINT error)
 {
 	bool fail;
 
 	pthread_mutex_lock(&lock);
-	fail = failing > 0;
-	if (fail)
+	fail = failing > 0 || end_of(s)->refuses;
+	if (failing)
 		failing--;
 	pthread_mutex_unlock(&lock);
 	if (fail)
@@ -250,10 +251,9 @@ static bool fails(LPINT error)
 
 static HANDLE loopback_register(SOCKET s, PVOID buffer, DWORD length, DWORD flags, LPINT error)
 {
-	(void)s;
 	(void)length;
 	(void)flags;
-	return fails(error) ? NULL : buffer;
+	return fails(s, error) ? NULL : buffer;
 }
 
 static int loopback_deregister(SOCKET s, HANDLE handle, LPINT error)
@@ -270,13 +270,12 @@ static int loopback_expose(SOCKET s, PVOID buffer, DWORD length, DWORD flags, LP
 	static uint64_t next;
 	uint64_t index;
 
-	(void)s;
 	if (flags & MEM_WSDIRECT_REGISTERED) {
 		length = ((const WSABUFEX *)buffer)->len;
 		buffer = ((const WSABUFEX *)buffer)->buf;
 		flags &= MEM_READWRITE;
 	}
-	if (fails(error))
+	if (fails(s, error))
 		return SOCKET_ERROR;
 	pthread_mutex_lock(&lock);
 	do
@@ -393,6 +392,13 @@ void loopback_fail_registrations(unsigned int count)
 {
 	pthread_mutex_lock(&lock);
 	failing = count;
+	pthread_mutex_unlock(&lock);
+}
+
+void loopback_refuse_registrations(SOCKET s, bool refuse)
+{
+	pthread_mutex_lock(&lock);
+	end_of(s)->refuses = refuse;
 	pthread_mutex_unlock(&lock);
 }
 

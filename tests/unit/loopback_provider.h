@@ -6,6 +6,8 @@
 #ifndef WSD_TEST_LOOPBACK_PROVIDER_H
 #define WSD_TEST_LOOPBACK_PROVIDER_H
 
+#include <stdbool.h>
+
 #include "provider.h"
 
 /* Two connected ends. */
@@ -14,6 +16,8 @@ void loopback_pair(SOCKET *one, SOCKET *other);
 unsigned int loopback_exposed(void);
 /* The next registrations fail with WSAENOBUFS, this many of them. */
 void loopback_fail_registrations(unsigned int count);
+/* One end registers nothing from now on, or does again. */
+void loopback_refuse_registrations(SOCKET s, bool refuse);
 extern struct provider loopback_provider;
 
 #endif

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "attention.h"
@@ -388,6 +389,84 @@ START_TEST(without_registrations_data_is_copied)
 }
 END_TEST
 
+/* The sender advertises; the receiver has nothing but its message buffers to take it with. */
+START_TEST(a_receiver_without_registrations_gets_everything)
+{
+	struct pair pair = pair_open();
+	struct flow flows[4] = {
+		{ pair.a, 4 * MIB, 512 * 1024, true, 0, 1 },
+		{ pair.b, 4 * MIB, _i ? 3000 : 512 * 1024, false, _i ? 0 : MSG_WAITALL, 2 },
+		{ pair.b, 2 * MIB, 128 * 1024, true, MSG_DONTWAIT, 3 },
+		{ pair.a, 2 * MIB, 128 * 1024, false, MSG_WAITALL, 4 },
+	};
+
+	loopback_refuse_registrations(pair.b->session.companion, true);
+	run_flows(flows, 4);
+	pair_close(pair);
+}
+END_TEST
+
+/* ---- memory of the program that is not there ---- */
+
+/* The last @there bytes of a page, and behind them a megabyte that nobody may touch. */
+static uint8_t *memory_with_guard(size_t there)
+{
+	uint8_t *page = mmap(NULL, 4096 + MIB, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ck_assert_ptr_ne(page, MAP_FAILED);
+	ck_assert_int_eq(mprotect(page + 4096, MIB, PROT_NONE), 0);
+	return page + 4096 - there;
+}
+
+START_TEST(what_cannot_be_read_is_not_sent)
+{
+	static const size_t sizes[] = { 1, 1000, 100000, MIB };
+	struct pair pair = pair_open();
+	uint8_t back[64];
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		int flags = _i ? MSG_DONTWAIT : 0;
+		uint8_t *some = memory_with_guard(10);
+
+		/* The loopback registers whatever it is told to: here it shall refuse as a device would. */
+		loopback_refuse_registrations(pair.a->session.companion, true);
+		ck_assert_int_eq(put(pair.a, memory_with_guard(0), sizes[i], flags), -EFAULT);
+		fill(some, 10, 0);
+		ck_assert_int_eq(put(pair.a, some, 10 + sizes[i], flags), 10);
+		loopback_refuse_registrations(pair.a->session.companion, false);
+		ck_assert_int_eq(get(pair.b, back, sizeof(back), 0), 10);
+		compare(back, 10, 0);
+		/* Nothing half-made is left in front of what follows. */
+		ck_assert_int_eq(put(pair.a, "next", 4, flags), 4);
+		ck_assert_int_eq(get(pair.b, back, sizeof(back), 0), 4);
+		ck_assert_mem_eq(back, "next", 4);
+	}
+	pair_close(pair);
+}
+END_TEST
+
+START_TEST(what_cannot_be_written_to_stays)
+{
+	struct pair pair = pair_open();
+	uint8_t data[2000], *some = memory_with_guard(10);
+
+	fill(data, sizeof(data), 0);
+	ck_assert_int_eq(put(pair.a, data, sizeof(data), 0), sizeof(data));
+	ck_assert_int_eq(get(pair.b, memory_with_guard(0), 1000, 0), -EFAULT);
+	ck_assert_int_eq(get(pair.b, memory_with_guard(0), 1000, MSG_PEEK), -EFAULT);
+	ck_assert_int_eq(get(pair.b, some, 1000, MSG_PEEK), 10);
+	compare(some, 10, 0);
+	ck_assert_int_eq(get(pair.b, some, 1000, 0), 10);
+	compare(some, 10, 0);
+	/* Dropping bytes touches no memory. */
+	ck_assert_int_eq(get(pair.b, memory_with_guard(0), 90, MSG_TRUNC), 90);
+	ck_assert_int_eq(get(pair.b, data, sizeof(data), MSG_WAITALL | MSG_DONTWAIT), 1900);
+	compare(data, 1900, 100);
+	pair_close(pair);
+}
+END_TEST
+
 /* ---- a peer that breaks the rules ---- */
 
 struct forged {
@@ -552,6 +631,9 @@ int main(void)
 	tcase_add_test(stream, closing_with_unread_data_resets);
 	tcase_add_test(stream, a_timeout_gives_the_memory_back);
 	tcase_add_test(stream, without_registrations_data_is_copied);
+	tcase_add_loop_test(stream, a_receiver_without_registrations_gets_everything, 0, 2);
+	tcase_add_loop_test(stream, what_cannot_be_read_is_not_sent, 0, 2);
+	tcase_add_test(stream, what_cannot_be_written_to_stays);
 	suite_add_tcase(suite, stream);
 	tcase_add_loop_test(hostile, a_forged_message_resets, 0,
 			    (int)(sizeof(forgeries) / sizeof(forgeries[0])));

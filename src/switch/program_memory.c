@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Asking the kernel what of a buffer is there. See program_memory.h.
+ *
+ * One page is asked for by a system call that touches a word of it and does nothing
+ * else: rt_sigprocmask() with an operation that does not exist reads the mask before
+ * it refuses, FUTEX_WAKE_OP ors 0 to a word. Neither takes the lock of the address
+ * space unless the page is not there yet. Many pages are asked for at once by
+ * madvise(), which knows ordinary memory only; where it refuses, page by page.
+ */
+#include "program_memory.h"
+
+#include <linux/futex.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/mman.h>
+
+#include "system.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define PAGE		((uintptr_t)4096)
+/* From this many pages on it is cheaper to ask for all at once. */
+#define MANY_PAGES	4
+
+static bool page_readable(uintptr_t page)
+{
+	return system_raw(SYS_rt_sigprocmask, -1, page, NULL, 8) != -EFAULT;
+}
+
+static bool page_writable(uintptr_t page)
+{
+	uint32_t nobody = 0;
+	/* Ors 0; then wakes nobody here, and there only those who sleep on a huge negative value. */
+	unsigned operation = FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_LT, -2048);
+
+	return system_raw(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 1, 1, page,
+			  operation) != -EFAULT;
+}
+
+static size_t pages_there(uintptr_t start, size_t size, bool write)
+{
+	uintptr_t page = start & ~(PAGE - 1), end = start + size;
+
+	if (!size)
+		return 0;
+	if (end < start)
+		end = UINTPTR_MAX - PAGE;
+	if (end - page > MANY_PAGES * PAGE &&
+	    !system_raw(SYS_madvise, page, (end - page + PAGE - 1) & ~(PAGE - 1),
+			write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ))
+		return size;
+	for (; page < end; page += PAGE)
+		if (!(write ? page_writable(page) : page_readable(page)))
+			return page > start ? page - start : 0;
+	return size;
+}
+
+size_t program_readable(const void *address, size_t size)
+{
+	return pages_there((uintptr_t)address, size, false);
+}
+
+size_t program_writable(void *address, size_t size)
+{
+	return pages_there((uintptr_t)address, size, true);
+}
