@@ -157,6 +157,11 @@ static bool cache_make_room(struct cache *cache, uint64_t bytes)
 	return count > 0;
 }
 
+bool cache_shrink(struct cache *cache, uint64_t bytes)
+{
+	return monitor_is_ours(cache->monitor) && cache_make_room(cache, bytes);
+}
+
 /* ---- making ---- */
 
 /* A region of the pool, referenced by nobody, in no index; NULL: no room can be made. */

@@ -13,6 +13,7 @@
 #ifndef WSD_MEMORY_REGISTRATION_CACHE_H
 #define WSD_MEMORY_REGISTRATION_CACHE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -100,6 +101,12 @@ void *cache_region_handle(const struct cache_region *region, const struct cache_
  * 0; -EINVAL: nothing was cached there; -EFAULT: a device refused to let go.
  */
 int cache_release_range(struct cache *cache, uintptr_t address, size_t size);
+
+/*
+ * For who registers outside the cache and is told that there is no memory: lets idle
+ * regions go until they make up @bytes, one at least. False: none was idle.
+ */
+bool cache_shrink(struct cache *cache, uint64_t bytes);
 
 void cache_account(struct cache *cache, struct cache_account *account);
 

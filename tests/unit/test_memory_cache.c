@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 
+#include "cache_private.h"
 #include "test_memory_fixture.h"
 
 /* ---- hits ---- */
@@ -78,6 +79,29 @@ START_TEST(nonsense_is_refused)
 			 -EFAULT);
 	ck_assert_int_eq(cache_get(cache, device, (void *)(UINTPTR_MAX - 8), 4, MEMORY_READ,
 				   &region), -EFAULT);
+}
+END_TEST
+
+/* The locks are held by this very thread: a hit that took one would never return. */
+START_TEST(a_hit_takes_no_lock)
+{
+	struct cache_region *region = get_from(other_device, 3, 4, MEMORY_WRITE);
+
+	touch(3, 4, MEMORY_WRITE);
+	lock_acquire(&cache->lock);
+	lock_acquire(&device->lock);
+	lock_acquire(&other_device->lock);
+	for (unsigned page = 3; page < 7; page++) {
+		touch(page, 1, MEMORY_READ);
+		touch(page, 1, MEMORY_WRITE);
+		cache_put(cache, get_from(other_device, page, 1, MEMORY_READ));
+	}
+	lock_release(&other_device->lock);
+	lock_release(&device->lock);
+	lock_release(&cache->lock);
+	cache_put(cache, region);
+	ck_assert_uint_eq(atomic_load(&nic.made), 1);
+	ck_assert_uint_eq(atomic_load(&other_nic.made), 1);
 }
 END_TEST
 
@@ -362,6 +386,27 @@ START_TEST(all_regions_that_overlap_are_released)
 }
 END_TEST
 
+/* One region, two protection domains, a user of each. */
+START_TEST(region_in_use_by_two_devices_stays_with_both_until_its_last_user)
+{
+	struct cache_region *first = get(8, 4, MEMORY_READ);
+	struct cache_region *second = get_from(other_device, 8, 4, MEMORY_READ);
+
+	ck_assert_int_eq(release(11, 1), 0);
+	ck_assert_int_eq(release(8, 4), -EINVAL);
+	ck_assert_uint_eq(cached(), 0);
+	ck_assert_uint_eq(leaving(), 1);
+	cache_put(cache, first);
+	ck_assert_uint_eq(atomic_load(&nic.live), 1);
+	ck_assert_uint_eq(atomic_load(&other_nic.live), 1);
+	ck_assert_ptr_nonnull(cache_region_handle(second, other_device));
+	cache_put(cache, second);
+	ck_assert_uint_eq(atomic_load(&nic.live), 0);
+	ck_assert_uint_eq(atomic_load(&other_nic.live), 0);
+	ck_assert_uint_eq(leaving(), 0);
+}
+END_TEST
+
 START_TEST(region_in_use_leaves_at_once_and_is_deregistered_by_its_last_user)
 {
 	struct cache_region *first = get(8, 4, MEMORY_READ);
@@ -389,6 +434,7 @@ int main(void)
 	tcase_add_test(tests, second_get_is_a_hit);
 	tcase_add_test(tests, any_part_of_a_region_is_a_hit);
 	tcase_add_test(tests, regions_are_whole_pages);
+	tcase_add_test(tests, a_hit_takes_no_lock);
 	tcase_add_test(tests, beyond_the_end_is_a_miss);
 	tcase_add_test(tests, nonsense_is_refused);
 	tcase_add_test(tests, pieces_that_overlap_at_the_edge_coexist);
@@ -419,6 +465,7 @@ int main(void)
 			    sizeof(overlap_cases) / sizeof(overlap_cases[0]));
 	tcase_add_test(tests, one_byte_of_overlap_releases);
 	tcase_add_test(tests, all_regions_that_overlap_are_released);
+	tcase_add_test(tests, region_in_use_by_two_devices_stays_with_both_until_its_last_user);
 	tcase_add_test(tests, region_in_use_leaves_at_once_and_is_deregistered_by_its_last_user);
 
 	return fixture_run(suite);

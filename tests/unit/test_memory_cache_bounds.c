@@ -104,6 +104,25 @@ START_TEST(device_out_of_memory_makes_the_cache_let_go)
 }
 END_TEST
 
+/* Who registers outside the cache asks it for room. */
+START_TEST(cache_shrinks_when_asked_to)
+{
+	struct cache_region *used = get(0, 1, MEMORY_READ);
+
+	for (unsigned i = 1; i < 6; i++)
+		touch(i * 2, 1, MEMORY_READ);
+	ck_assert(cache_shrink(cache, 2 * SPACE_PAGE));
+	ck_assert_uint_eq(cached(), 4);
+	ck_assert_uint_eq(atomic_load(&nic.live), 4);
+	ck_assert(cache_shrink(cache, 100 * SPACE_PAGE));
+	ck_assert_uint_eq(cached(), 1);
+	ck_assert(!cache_shrink(cache, 1));
+	cache_put(cache, used);
+	ck_assert(cache_shrink(cache, 1));
+	ck_assert_uint_eq(atomic_load(&nic.live), 0);
+}
+END_TEST
+
 START_TEST(monitor_without_room_makes_the_cache_let_go)
 {
 	struct cache_region *used[4];
@@ -319,6 +338,7 @@ int main(void)
 	tcase_add_test(tests, bytes_are_bounded);
 	tcase_add_test(tests, cache_of_no_size_registers_each_time);
 	tcase_add_test(tests, device_out_of_memory_makes_the_cache_let_go);
+	tcase_add_test(tests, cache_shrinks_when_asked_to);
 	tcase_add_test(tests, monitor_without_room_makes_the_cache_let_go);
 	tcase_add_test(tests, slots_of_unread_events_are_had_back);
 	tcase_add_test(tests, limits_come_from_settings_and_memory);

@@ -26,6 +26,12 @@
 
 #define HIDE_PATIENCE	3	/* seconds */
 
+#ifdef WSD_MUTATION_NO_HIDE
+static const bool hides = false;	/* a test must notice */
+#else
+static const bool hides = true;
+#endif
+
 struct exposure {
 	struct exposure *next;
 	struct cache_region *region;	/* or NULL and: */
@@ -194,8 +200,11 @@ static int expose(struct san_socket *socket, struct exposure *exposure, const st
 		return window_bind(socket, exposure, pinned);
 	if (descriptor->rights & MEM_WRITE)
 		access |= IBV_ACCESS_LOCAL_WRITE;
-	exposure->own = ibv_reg_mr(socket->device->pd, (void *)(uintptr_t)descriptor->address,
-				   descriptor->length, access);
+	do {
+		exposure->own = ibv_reg_mr(socket->device->pd,
+					   (void *)(uintptr_t)descriptor->address,
+					   descriptor->length, access);
+	} while (!exposure->own && errno == ENOMEM && memory_shrink(descriptor->length));
 	if (!exposure->own)
 		return errno ? -errno : -ENOMEM;
 	exposure->descriptor.key = exposure->own->rkey;
@@ -330,7 +339,10 @@ int san_deregister_rdma_memory(SOCKET s, LPVOID lpRdmaBufferDescriptor, DWORD dw
 		socket_put(socket);
 		return fail(lpErrno, WSAEINVAL);
 	}
-	if (exposure->window && window_invalidate(socket, exposure)) {
+	if (!hides) {
+		exposure->next = socket->exposures;
+		socket->exposures = exposure;
+	} else if (exposure->window && window_invalidate(socket, exposure)) {
 		exposure_unpin(exposure);
 		exposure->next = socket->spare_exposures;
 		socket->spare_exposures = exposure;

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "device.h"
 #include "log.h"
@@ -24,6 +25,23 @@
 /* Fixed between memory_open() and memory_close(). */
 static struct monitor *monitor;
 static struct cache *cache;
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+/*
+ * Kernels before 6.2 pin private memory that is to be read by force, guard pages too.
+ * send() answers EFAULT for those, so it must not reach the device. Reads the pages in,
+ * which pinning would do as well.
+ */
+static bool may_be_read(void *address, size_t length)
+{
+	size_t before = (uintptr_t)address % 4096;
+	size_t whole = (before + length + 4095) / 4096 * 4096;
+
+	return !system_raw(SYS_madvise, (uintptr_t)address - before, whole, MADV_POPULATE_READ);
+}
 
 static int pin(void *device_argument, void *address, size_t length, unsigned access, void **handle)
 {
@@ -38,8 +56,10 @@ static int pin(void *device_argument, void *address, size_t length, unsigned acc
 		pinned->mr = ibv_reg_mr(device->pd, address, length, flags | IBV_ACCESS_MW_BIND);
 		pinned->bindable = pinned->mr;
 	}
-	if (!pinned->mr)
+	if (!pinned->mr && (flags || may_be_read(address, length)))
 		pinned->mr = ibv_reg_mr(device->pd, address, length, flags);
+	else if (!pinned->mr)
+		errno = EFAULT;
 	if (!pinned->mr) {
 		error = -errno;
 		log_debug("verbs: %s: cannot register %p, %zu bytes: %s", device->name, address,
@@ -168,17 +188,27 @@ struct pinned *memory_pin(struct device *device, const void *address, size_t len
 	}
 }
 
+bool memory_shrink(size_t bytes)
+{
+	return cache_shrink(cache, bytes);
+}
+
 struct pinned *memory_pin_kept(struct device *device, const void *address, size_t length,
 			       DWORD rights, int *wsa_error)
 {
 	unsigned access = rights & MEM_WRITE ? MEMORY_READ | MEMORY_WRITE : MEMORY_READ;
 	void *pinned;
+	int error;
 
 	if (!length || !rights || rights & ~(DWORD)MEM_READWRITE) {
 		*wsa_error = WSAEINVAL;
 		return NULL;
 	}
-	switch (pin(device, (void *)(uintptr_t)address, length, access, &pinned)) {
+	/* A connection's own memory comes before what is only kept in case it is used again. */
+	do {
+		error = pin(device, (void *)(uintptr_t)address, length, access, &pinned);
+	} while (error == -ENOMEM && memory_shrink(length));
+	switch (error) {
 	case 0:
 		return pinned;
 	case -EFAULT:

@@ -64,6 +64,8 @@ void memory_unpin(struct cache_region *region);
 struct pinned *memory_pin_kept(struct device *device, const void *address, size_t length,
 			       DWORD rights, int *wsa_error);
 void memory_unpin_kept(struct device *device, struct pinned *pinned);
+/* Lets memory go that is only kept for later use; false: there is none. */
+bool memory_shrink(size_t bytes);
 /* The registration's pinned region, however it was made. */
 struct pinned *registration_pinned(const struct registration *registration);
 
