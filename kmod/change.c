@@ -104,6 +104,21 @@ static bool small_page_pinned(struct mm_struct *mm, pmd_t *pmd, pmd_t entry, uns
 	return pinned;
 }
 
+/* The same for the huge page of @pmd. Its entry cannot change while its lock is held. */
+static bool huge_page_pinned(struct mm_struct *mm, pmd_t *pmd)
+{
+	spinlock_t *lock = pmd_lockptr(mm, pmd);
+	bool pinned = false;
+	pmd_t entry;
+
+	spin_lock(lock);
+	entry = READ_ONCE(*pmd);
+	if (pmd_present(entry) && pmd_trans_huge(entry))
+		pinned = folio_maybe_dma_pinned(page_folio(pmd_page(entry)));
+	spin_unlock(lock);
+	return pinned;
+}
+
 /*
  * Whether a change is no more than one huge page becoming mapped by small
  * entries: the same pages stay at the same addresses. fork does that to pinned
@@ -116,10 +131,11 @@ static bool small_page_pinned(struct mm_struct *mm, pmd_t *pmd, pmd_t entry, uns
  * migration, collapse and madvise(DONTNEED). The sender tells them apart: a task
  * that holds the mmap_lock for writing. It unmaps with UNMAP, not CLEAR, and
  * madvise(DONTNEED) holds the lock for reading. Reclaim and compaction, which an
- * allocation under the lock may enter, have PF_MEMALLOC set. Collapse is left:
- * it begins with small entries, and gives up where it finds a pinned page. So
- * with a huge entry in place it is a split, and with small ones the pin decides.
- * hugetlb does move pages this way, and is left out.
+ * allocation under the lock may enter, have PF_MEMALLOC set. Left are collapse,
+ * and (6.1) mbind, which migrates under that lock. Both give up where they find a
+ * pinned page, so the pin decides: what is not pinned is not registered yet, and
+ * has nothing to lose by another round. hugetlb does move pages this way, and is
+ * left out.
  */
 static bool change_splits_huge_page(const struct wsdirect_range *range,
 				    const struct mmu_notifier_range *change)
@@ -128,7 +144,7 @@ static bool change_splits_huge_page(const struct wsdirect_range *range,
 	struct mm_struct *mm = change->mm;
 	struct vm_area_struct *vma;
 	pmd_t *pmd, entry;
-	bool splits;
+	bool pinned;
 
 	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) || !IS_ENABLED(CONFIG_64BIT))
 		return false;
@@ -148,13 +164,13 @@ static bool change_splits_huge_page(const struct wsdirect_range *range,
 	rcu_read_lock();
 	entry = READ_ONCE(*pmd);
 	if (pmd_trans_huge(entry))
-		splits = true;
+		pinned = huge_page_pinned(mm, pmd);
 	else if (!pmd_present(entry) || pmd_bad(entry))
-		splits = false;
+		pinned = false;
 	else
-		splits = small_page_pinned(mm, pmd, entry, address);
+		pinned = small_page_pinned(mm, pmd, entry, address);
 	rcu_read_unlock();
-	return splits;
+	return pinned;
 }
 
 bool wsdirect_change_keeps(const struct wsdirect_range *range,

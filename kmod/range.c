@@ -190,7 +190,11 @@ static int range_arm(struct wsdirect_range *range)
 	bool allowed;
 
 	for (;;) {
+#ifndef WSDIRECT_MUTATION_NO_WAIT
 		sequence = mmu_interval_read_begin(&range->notifier);
+#else
+		sequence = READ_ONCE(range->notifier.invalidate_seq);
+#endif
 
 		if (mmap_read_lock_killable(context->mm))
 			return -EINTR;

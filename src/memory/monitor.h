@@ -112,8 +112,8 @@ static inline bool monitor_is_ours(const struct monitor *monitor)
 
 /*
  * Whether the range is unchanged. Acquire: pairs with the store by which the
- * monitor marks the range (in the module smp_store_release(), before the page
- * tables change), so that nothing the caller does on the strength of the answer
+ * monitor marks the range (in the module under a spinlock that it gives back
+ * before the page tables change), so that nothing the caller does on the strength of the answer
  * is done before the look.
  */
 static inline bool monitor_watch_valid(const struct monitor_watch *watch)

@@ -402,9 +402,10 @@ static void run_hugetlb(const void *argument)
 #define KEPT		(-1)
 
 static const struct kmod_case cases[] = {
-	{ "split by munmap of a neighbour", THP(thp_unmap_neighbour, KEPT, false, true) },
+	/* Nothing is registered yet, so nothing is lost; what is sent tells no more (see mbind). */
+	{ "split by munmap of a neighbour", THP(thp_unmap_neighbour, KMOD_CLEAR, false, true) },
 	{ "split by munmap of a neighbour, pinned", THP(thp_unmap_neighbour, KEPT, true, true) },
-	{ "split by mprotect of a neighbour", THP(thp_protect_neighbour, KEPT, false, true) },
+	{ "split by mprotect of a neighbour", THP(thp_protect_neighbour, KMOD_CLEAR, false, true) },
 	{ "split by mprotect of a neighbour, pinned",
 	  THP(thp_protect_neighbour, KEPT, true, true) },
 	{ "split by mremap of a neighbour", THP(thp_move_neighbour, KEPT, true, true) },

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -164,6 +166,48 @@ static void pressure(const void *argument)
 		CHECK(!frames_same(&area), "nothing was swapped out");
 }
 
+/*
+ * A process that is killed because its control group is out of memory: the kernel takes its
+ * pages from another task, which may not sleep for anybody, before the process itself exits.
+ */
+static void killed_for_memory(const void *unused)
+{
+	static const char group[] = "/sys/fs/cgroup/kmod_pages/";
+	char path[64];
+	int status;
+	pid_t child;
+
+	(void)unused;
+	swap_on();
+	kmod_enter_group("kmod_pages");
+	child = fork();
+	CHECK(child >= 0, "fork: %s", strerror(errno));
+	if (!child) {
+		struct kmod_device device;
+		size_t page = kmod_page();
+		char *memory = kmod_map_flags(256 << 20, PROT_READ | PROT_WRITE,
+					      MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+		kmod_open(&device);
+		for (size_t i = 0; i < 100; i++)
+			kmod_secure(&device, memory + 2 * i * page, page, KMOD_RW);
+		snprintf(path, sizeof(path), "%smemory.swap.max", group);
+		CHECK(kmod_write_file(path, "0"), "memory.swap.max");
+		snprintf(path, sizeof(path), "%smemory.max", group);
+		CHECK(kmod_write_file(path, "25165824"), "memory.max");
+		kmod_fill(memory, 256 << 20, 1);
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child, "waitpid");
+	snprintf(path, sizeof(path), "%smemory.max", group);
+	CHECK(kmod_write_file(path, "max"), "memory.max");
+	snprintf(path, sizeof(path), "%smemory.swap.max", group);
+	CHECK(kmod_write_file(path, "max"), "memory.swap.max");
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "it was not killed");
+	kmod_expect_counter("ranges", 0);
+	kmod_expect_counter("contexts", 0);
+}
+
 /* Merging */
 
 static long merged_before;
@@ -239,6 +283,34 @@ static void bind_to_other_node(const void *argument)
 	CHECK(!syscall(SYS_mbind, area.memory, area.length, MPOL_BIND, &mask, 8, MPOL_MF_MOVE),
 	      "mbind: %s", strerror(errno));
 	judge(&area, true, "mbind");
+	if (!area.pinned)
+		CHECK(!frames_same(&area), "nothing was moved");
+}
+
+/*
+ * A huge page: before 6.6 mbind moves it with the lock of the address space held for writing,
+ * as those hold it who only split one, and with the same notification.
+ */
+static void bind_huge_to_other_node(const void *argument)
+{
+	struct area area = { .pinned = argument != NULL, .page = kmod_page() };
+	unsigned long mask;
+	char *memory;
+	int node;
+
+	area.length = PAGES * area.page;
+	memory = kmod_map_flags(2 * HUGE_SIZE, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	area.memory = (char *)(((uintptr_t)memory + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1));
+	CHECK(!madvise(area.memory, HUGE_SIZE, MADV_HUGEPAGE), "madvise");
+	kmod_fill(area.memory, HUGE_SIZE, 1);
+	kmod_open(&area.device);
+	area_secure(&area);
+	CHECK(!syscall(SYS_get_mempolicy, &node, NULL, 0, area.memory, 3), "get_mempolicy");
+	mask = node ? 1 : 2;
+	CHECK(!syscall(SYS_mbind, area.memory, HUGE_SIZE, MPOL_BIND, &mask, 8, MPOL_MF_MOVE),
+	      "mbind: %s", strerror(errno));
+	judge(&area, true, "mbind of a huge page");
 	if (!area.pinned)
 		CHECK(!frames_same(&area), "nothing was moved");
 }
@@ -392,6 +464,110 @@ static void balance_huge(const void *argument)
 	judge(&area, true, "NUMA balancing of a huge page");
 }
 
+/* A run of what programs do all the time */
+
+#define BUFFERS		16
+#define BUFFER_PAGES	8
+#define ROUNDS		30
+
+static const char *const causes[] = {
+	"unmap", "clear", "protection_vma", "protection_page", "soft_dirty", "release", "migrate",
+	"exclusive", "other",
+};
+
+/* Of all causes: notifications that ended a range, or that did not. */
+static long notifications(const char *verdict)
+{
+	long sum = 0;
+
+	for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "%s/%s", verdict, causes[i]);
+		sum += kmod_counter(name);
+	}
+	return sum;
+}
+
+static void child_that_writes(char *memory, size_t length)
+{
+	int status;
+	pid_t child = fork();
+
+	CHECK(child >= 0, "fork: %s", strerror(errno));
+	if (!child) {
+		kmod_fill(memory, length, 9);
+		_exit(0);
+	}
+	kmod_fill(memory, length, 8);
+	CHECK(waitpid(child, &status, 0) == child && !status, "the child failed");
+}
+
+/*
+ * Buffers that are registered lie in one mapping with pages that are not: fork, NUMA balancing
+ * and changes of the pages between them must not cost any of them its registration.
+ */
+static void no_needless_invalidation(const void *unused)
+{
+	size_t page = kmod_page(), stride = (BUFFER_PAGES + 2) * page, length = BUFFERS * stride;
+	const struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
+	uint64_t before[BUFFERS][BUFFER_PAGES], after[BUFFER_PAGES];
+	struct kmod_range ranges[BUFFERS];
+	struct kmod_device device;
+	unsigned long mask = 2;
+	long stale, kept, hinted;
+	char *memory;
+
+	(void)unused;
+	balance_fast();
+	on_node(0);
+	CHECK(!syscall(SYS_set_mempolicy, MPOL_PREFERRED, &mask, 8), "set_mempolicy");
+	memory = kmod_map(length);
+	beside = kmod_map(BESIDE);
+	CHECK(!syscall(SYS_set_mempolicy, 0, NULL, 0), "set_mempolicy");
+	kmod_open(&device);
+	for (int i = 0; i < BUFFERS; i++) {
+		ranges[i] = kmod_secure_and_pin(&device, memory + i * stride + page,
+						BUFFER_PAGES * page, KMOD_RW, NULL);
+		kmod_frames(memory + i * stride + page, BUFFER_PAGES, before[i]);
+	}
+	stale = notifications("stale");
+	kept = notifications("kept");
+	hinted = kmod_read_number("/proc/vmstat", "numa_hint_faults ");
+	migrated_before = kmod_read_number("/proc/vmstat", "numa_pages_migrated");
+	/* Balancing is the kernel's to begin: go on until it has moved what is beside. */
+	for (int round = 0; round < ROUNDS ||
+	     kmod_read_number("/proc/vmstat", "numa_pages_migrated") < migrated_before + PAGES;
+	     round++) {
+		char *gap = memory + (size_t)(round % BUFFERS) * stride;
+
+		CHECK(round < ROUNDS + 600, "the kernel does not balance");
+		kmod_fill(beside, BESIDE, (unsigned char)round);
+		CHECK(!mprotect(gap, page, PROT_NONE), "mprotect");
+		CHECK(!mprotect(gap + stride - page, page, PROT_READ), "mprotect");
+		CHECK(!munmap(gap, page), "munmap");
+		CHECK(mmap(gap, page, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == gap, "mmap");
+		CHECK(!madvise(gap, page, MADV_DONTNEED), "madvise");
+		CHECK(!mprotect(gap + stride - page, page, PROT_READ | PROT_WRITE), "mprotect");
+		if (round < ROUNDS)
+			child_that_writes(memory, length);
+		else
+			nanosleep(&pause, NULL);
+	}
+	stale = notifications("stale") - stale;
+	kept = notifications("kept") - kept;
+	printf("     %ld notifications: %ld kept, %ld stale; %ld hinting faults\n", stale + kept,
+	       kept, stale, kmod_read_number("/proc/vmstat", "numa_hint_faults ") - hinted);
+	for (int i = 0; i < BUFFERS; i++) {
+		kmod_expect_kept(&device, &ranges[i], "after the run");
+		kmod_frames(memory + i * stride + page, BUFFER_PAGES, after);
+		CHECK(!memcmp(before[i], after, sizeof(after)), "valid, but the pages are others");
+	}
+	CHECK(stale == 0, "%ld needless invalidations", stale);
+	CHECK(kept >= BUFFERS * ROUNDS, "only %ld notifications", kept);
+}
+
 /* Write-tracking */
 
 static void userfaultfd_write_protect(const void *unused)
@@ -427,12 +603,15 @@ static const struct kmod_case cases[] = {
 	{ "shared memory swapped out, pinned", page_out_shared, pinned },
 	{ "memory pressure", pressure, NULL },
 	{ "memory pressure, pinned", pressure, pinned },
+	{ "killed for lack of memory", killed_for_memory, NULL },
 	{ "merged by KSM", merge, NULL },
 	{ "merged by KSM, pinned", merge, pinned },
 	{ "move_pages", move_pages_to_other_node, NULL },
 	{ "move_pages, pinned", move_pages_to_other_node, pinned },
 	{ "mbind", bind_to_other_node, NULL },
 	{ "mbind, pinned", bind_to_other_node, pinned },
+	{ "mbind of a huge page", bind_huge_to_other_node, NULL },
+	{ "mbind of a huge page, pinned", bind_huge_to_other_node, pinned },
 	{ "compaction", compaction, NULL },
 	{ "compaction, pinned", compaction, pinned },
 	{ "soft offline", soft_offline, NULL },
@@ -441,6 +620,7 @@ static const struct kmod_case cases[] = {
 	{ "NUMA balancing, pinned", balance, pinned },
 	{ "NUMA balancing of a huge page", balance_huge, NULL },
 	{ "NUMA balancing of a huge page, pinned", balance_huge, pinned },
+	{ "fork, balancing and neighbours", no_needless_invalidation, NULL },
 	{ "write-protected by userfaultfd", userfaultfd_write_protect, NULL },
 };
 
