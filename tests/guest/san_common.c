@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+const char *san_host = ADDRESS;
+
 WSPPROC_TABLE san;
 LPFN_WSPREGISTERMEMORY san_register;
 LPFN_WSPDEREGISTERMEMORY san_deregister;
@@ -167,7 +169,7 @@ struct sockaddr_in san_address(const char *text, uint16_t port)
 
 SOCKET san_bound(uint16_t port)
 {
-	struct sockaddr_in address = san_address(ADDRESS, port);
+	struct sockaddr_in address = san_address(san_host, port);
 	int error = 0;
 	SOCKET s = san.lpWSPSocket(AF_INET, SOCK_STREAM, IPPROTO_TCP, NULL, 0,
 				   WSA_FLAG_OVERLAPPED, &error);
@@ -197,7 +199,7 @@ SOCKET san_listener(int backlog, int *event, uint16_t *port)
 
 SOCKET san_connecting(uint16_t port, const void *data, unsigned length, int *event)
 {
-	struct sockaddr_in address = san_address(ADDRESS, port);
+	struct sockaddr_in address = san_address(san_host, port);
 	char copy[WSDIRECT_CONNECT_DATA];
 	WSABUF caller_data = { length, copy };
 	SOCKET s = san_bound(0);

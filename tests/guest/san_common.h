@@ -17,6 +17,8 @@
 #include <wsdirect/ws2san.h>
 
 #define ADDRESS "10.77.0.1"
+/* Where sockets are bound and connected to from now on: ADDRESS, unless a test says otherwise. */
+extern const char *san_host;
 
 /* Ends the test with a message unless the condition holds. */
 #define check(condition) \

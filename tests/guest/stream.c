@@ -448,6 +448,8 @@ int stream_main(int argc, char **argv, const struct stream_roles *roles)
 	if (role) {
 		end_name = role;
 		step_fd = number_from_environment("STREAM_STEP_FD");
+		if (roles->prepare)
+			roles->prepare(!strcmp(role, "server"));
 		if (!strcmp(role, "server")) {
 			run_server(roles, address);
 		} else {

@@ -30,6 +30,8 @@ struct stream_roles {
 	void (*server)(int listener);
 	/* Gets the address that the server listens on. */
 	void (*client)(const struct sockaddr_in *peer);
+	/* Either end, before it makes a socket; or NULL. */
+	void (*prepare)(bool is_server);
 	/* More clients than one, numbered by stream_number(). */
 	int clients;
 	/* Ends that this test kills itself: not blamed for dying of SIGKILL. */

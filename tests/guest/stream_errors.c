@@ -49,10 +49,6 @@ static void server(int listener)
 
 	check_usable(fd, false);
 	stream_step_await('a');
-	/*
-	 * Data is copied by the calling program over a SAN, so a buffer that is not there
-	 * ends it (wsdirect(7), LIMITS); whatever else is wrong answers as TCP does.
-	 */
 	part.iov_base = bad;
 	check_error(readv(fd, &part, wrong(-1)), EINVAL);
 	check_error(readv(fd, &part, wrong(IOV_MAX + 1)), EINVAL);
