@@ -26,6 +26,11 @@
 /* From this many pages on it is cheaper to ask for all at once. */
 #define MANY_PAGES	4
 
+/* Whole pages that this thread saw last, one stretch for reading and one for writing. */
+static __thread struct stretch {
+	uintptr_t start, end;
+} seen[2];
+
 static bool page_readable(uintptr_t page)
 {
 	return system_raw(SYS_rt_sigprocmask, -1, page, NULL, 8) != -EFAULT;
@@ -41,14 +46,12 @@ static bool page_writable(uintptr_t page)
 			  operation) != -EFAULT;
 }
 
-static size_t pages_there(uintptr_t start, size_t size, bool write)
+/* Bytes of [start, end) from the start on. */
+static size_t pages_there(uintptr_t start, uintptr_t end, bool write)
 {
-	uintptr_t page = start & ~(PAGE - 1), end = start + size;
+	uintptr_t page = start & ~(PAGE - 1);
+	size_t size = end - start;
 
-	if (!size)
-		return 0;
-	if (end < start)
-		end = UINTPTR_MAX - PAGE;
 	if (end - page > MANY_PAGES * PAGE &&
 	    !system_raw(SYS_madvise, page, (end - page + PAGE - 1) & ~(PAGE - 1),
 			write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ))
@@ -59,12 +62,40 @@ static size_t pages_there(uintptr_t start, size_t size, bool write)
 	return size;
 }
 
+/* The same, not asking for what was seen, and remembering what is. */
+static size_t bytes_there(uintptr_t start, size_t size, bool write)
+{
+	struct stretch *last = &seen[write];
+	uintptr_t end = start + size;
+	uintptr_t first, behind;
+
+	if (start >= last->start && end <= last->end && end >= start)
+		return size;
+	if (!size)
+		return 0;
+	if (end < start)
+		end = UINTPTR_MAX - PAGE;
+	size = pages_there(start, end, write);
+	if (!size)
+		return 0;
+	first = start & ~(PAGE - 1);
+	behind = (start + size + PAGE - 1) & ~(PAGE - 1);
+	/* Neighbours grow together: a buffer that is sent piece by piece. */
+	if (first > last->end || behind < last->start) {
+		*last = (struct stretch){ first, behind };
+	} else {
+		last->start = first < last->start ? first : last->start;
+		last->end = behind > last->end ? behind : last->end;
+	}
+	return size;
+}
+
 size_t program_readable(const void *address, size_t size)
 {
-	return pages_there((uintptr_t)address, size, false);
+	return bytes_there((uintptr_t)address, size, false);
 }
 
 size_t program_writable(void *address, size_t size)
 {
-	return pages_there((uintptr_t)address, size, true);
+	return bytes_there((uintptr_t)address, size, true);
 }

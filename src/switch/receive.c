@@ -287,7 +287,6 @@ struct cursor {
 	const struct iovec *vector;
 	int left;
 	size_t skip;
-	uintptr_t there;	/* the program's memory up to here can be written to */
 	bool fault;		/* where the next byte goes cannot */
 };
 
@@ -305,20 +304,6 @@ static bool cursor_room(struct cursor *cursor, uint8_t **buffer, size_t *room)
 	return true;
 }
 
-/* How many of @size bytes at @buffer can be written; a page is asked for once. */
-static size_t cursor_there(struct cursor *cursor, uint8_t *buffer, size_t size)
-{
-	uintptr_t start = (uintptr_t)buffer, last = (uintptr_t)buffer + size - 1;
-
-	/* Within the page that was seen last: the next of many small pieces. */
-	if (last < cursor->there && start >= cursor->there - 4096)
-		return size;
-	size = program_writable(buffer, size);
-	if (size)
-		cursor->there = ((start + size - 1) | 4095) + 1;
-	return size;
-}
-
 /* Copies local bytes of a chunk as far as the program's memory can be written to. */
 static size_t copy_out(const uint8_t *data, size_t size, struct cursor *cursor, bool discard)
 {
@@ -330,7 +315,7 @@ static size_t copy_out(const uint8_t *data, size_t size, struct cursor *cursor, 
 		size_t wanted = part;
 
 		if (!discard) {
-			part = cursor_there(cursor, buffer, part);
+			part = program_writable(buffer, part);
 			memcpy(buffer, data + done, part);
 		}
 		cursor->skip += part;

@@ -26,7 +26,7 @@
 
 #define PAGES		64
 #define HUGE_SIZE	(2UL << 20)
-#define PATIENCE	20	/* seconds that the kernel may take to do something on its own */
+#define PATIENCE	45	/* seconds that the kernel may take to do something on its own */
 
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
