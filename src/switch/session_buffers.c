@@ -37,7 +37,7 @@ struct message_pool *session_pool_new(struct session *session, uint32_t count, u
 							  MEM_READWRITE | MEM_WSDIRECT_KEPT,
 							  &error);
 	if (!pool->handle) {
-		log_warn("session: cannot register %zu bytes of message buffers: %s",
+		log_info("session: cannot register %zu bytes of message buffers: %s",
 			 length - head, wsa_error_name(error));
 		munmap(pool, length);
 		return NULL;

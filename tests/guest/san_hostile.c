@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define SIZE 65536
 
@@ -94,14 +95,56 @@ static void refused_there(const char *what, const unsigned char *bad, bool write
 	san_pair_close(&pair);
 }
 
+/* A key whose time is over, while the memory is exposed again under a new one, or is not. */
+static void old_key(unsigned char *memory, DWORD rights, bool write, bool exposed_again)
+{
+	unsigned char old[WSDIRECT_DESCRIPTOR_SIZE];
+	WSAOVERLAPPED overlapped = { .hEvent = POLLED };
+	unsigned char before = rights & MEM_WRITE ? 0x55 : memory[0];
+	struct san_pair pair;
+	HANDLE handle;
+	int error = 0;
+
+	printf("an old key, to %s%s%s\n", write ? "write" : "read",
+	       rights & MEM_WRITE ? "" : " read-only memory", exposed_again ? ", exposed again" : "");
+	san_pair_open(&pair);
+	handle = san_registered(pair.client, ours, SIZE, MEM_READWRITE);
+	length = sizeof(descriptor);
+	check(!san_expose(pair.server, memory, 4096, rights, descriptor, &length, &error));
+	san_pass(pair.server, pair.client);
+	memcpy(old, descriptor, sizeof(old));
+	check_error(start(pair.client, write, handle, old, length, 0, 64, &overlapped),
+		    WSA_IO_PENDING);
+	check_error(san_wait(pair.client, &overlapped, NULL), 0);
+	check(!san_hide(pair.server, descriptor, length, &error));
+	if (exposed_again) {
+		check(!san_expose(pair.server, memory, 4096, rights, descriptor, &length, &error));
+		check(memcmp(old, descriptor, length));
+	}
+	san_pass(pair.server, pair.client);
+	if (rights & MEM_WRITE)
+		memset(memory, 0x55, SIZE);
+	memset(ours, 0x77, SIZE);
+	check_error(start(pair.client, write, handle, old, length, 0, 64, &overlapped),
+		    WSA_IO_PENDING);
+	check_error(san_wait(pair.client, &overlapped, NULL), WSAECONNRESET);
+	check(ours[0] == 0x77 && memory[0] == before);
+	/* Hiding works on a broken connection too. */
+	if (exposed_again)
+		check(!san_hide(pair.server, descriptor, length, &error));
+	san_pair_close(&pair);
+}
+
 int main(void)
 {
-	unsigned char forged[WSDIRECT_DESCRIPTOR_SIZE], old[WSDIRECT_DESCRIPTOR_SIZE];
+	unsigned char *read_only = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char forged[WSDIRECT_DESCRIPTOR_SIZE];
 	WSAOVERLAPPED overlapped = { .hEvent = POLLED };
 	struct san_pair pair;
 	HANDLE handle;
 	int error = 0;
 
+	check(read_only != MAP_FAILED);
 	memset(theirs, 0x55, SIZE);
 	san_start();
 	san_pair_open(&pair);
@@ -139,31 +182,11 @@ int main(void)
 	check_error(san_wait(pair.client, &overlapped, NULL), WSAECONNRESET);
 	san_pair_close(&pair);
 
-	/* An old key, with the memory exposed again under a new one. */
-	for (unsigned write = 0; write < 2; write++) {
-		san_pair_open(&pair);
-		handle = san_registered(pair.client, ours, SIZE, MEM_READWRITE);
-		check(!san_expose(pair.server, theirs, 4096, MEM_READWRITE, descriptor, &length,
-				  &error));
-		san_pass(pair.server, pair.client);
-		memcpy(old, descriptor, sizeof(old));
-		check_error(start(pair.client, write, handle, old, length, 0, 64, &overlapped),
-			    WSA_IO_PENDING);
-		check_error(san_wait(pair.client, &overlapped, NULL), 0);
-		check(!san_hide(pair.server, descriptor, length, &error));
-		check(!san_expose(pair.server, theirs, 4096, MEM_READWRITE, descriptor, &length,
-				  &error));
-		san_pass(pair.server, pair.client);
-		check(memcmp(old, descriptor, length));
-		memset(theirs, 0x55, SIZE);
-		memset(ours, 0x77, SIZE);
-		check_error(start(pair.client, write, handle, old, length, 0, 64, &overlapped),
-			    WSA_IO_PENDING);
-		check_error(san_wait(pair.client, &overlapped, NULL), WSAECONNRESET);
-		check(ours[0] == 0x77 && theirs[0] == 0x55);
-		/* Hiding works on a broken connection too. */
-		check(!san_hide(pair.server, descriptor, length, &error));
-		san_pair_close(&pair);
+	for (unsigned kind = 0; kind < 4; kind++) {
+		old_key(theirs, MEM_READWRITE, kind & 1, kind & 2);
+		/* Where there are no windows: memory that may only be read, and its registration. */
+		if (!(kind & 1))
+			old_key(read_only, MEM_READ, false, kind & 2);
 	}
 	check_error(san_handles, 0);
 	san_stop();
