@@ -305,7 +305,6 @@ static bool region_concerned(const struct cache_region *region, uintptr_t from, 
 #endif
 }
 
-/* Ends ascend with starts, so those that overlap a range are neighbours. */
 /* Whether the event of the range is one that a region left before; it is awaited no more. */
 static bool cache_late_event(struct cache *cache, uintptr_t start, uintptr_t end)
 {
@@ -317,6 +316,7 @@ static bool cache_late_event(struct cache *cache, uintptr_t start, uintptr_t end
 	return false;
 }
 
+/* Ends ascend with starts, so those that overlap a range are neighbours. */
 static void cache_leave_range(struct cache *cache, struct region_index *index, uintptr_t from,
 			      uintptr_t to, bool stale_only, struct cache_region **leaving)
 {
