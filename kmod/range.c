@@ -57,6 +57,11 @@ static bool range_invalidate(struct mmu_interval_notifier *notifier,
 	bool keeps = wsdirect_change_keeps(range, change);
 	bool fired = false;
 
+#ifdef WSDIRECT_MUTATION_WHOLE_OVERLAP_ONLY
+	if (change->start > wsdirect_range_address(range) ||
+	    change->end < wsdirect_range_end(range))
+		keeps = true;
+#endif
 	spin_lock(&context->lock);
 	mmu_interval_set_seq(notifier, sequence);
 	if (range->phase == WSDIRECT_RANGE_WATCHED) {
