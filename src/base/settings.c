@@ -67,7 +67,7 @@ static const char *const text_choices[SETTING_TEXTS] = {
  */
 static const char *const tool_variables[] = {
 	VARIABLE_PREFIX "BUILD", VARIABLE_PREFIX "CACHE", VARIABLE_PREFIX "GUEST",
-	VARIABLE_PREFIX "OUT", VARIABLE_PREFIX "FUZZ_SECONDS", VARIABLE_PREFIX "TORTURE_SECONDS",
+	VARIABLE_PREFIX "OUT",
 };
 
 /* All of it is written by settings_load() only, under settings_once. */

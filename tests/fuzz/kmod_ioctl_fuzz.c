@@ -6,7 +6,7 @@
  * crashes or hangs and the module's counts are back to zero; the caller looks at the kernel's log.
  *
  * usage: kmod_ioctl_fuzz [--seconds N] [--seed N] [--processes N] [--threads N]
- * Without --seconds: $WSDIRECT_FUZZ_SECONDS, else 60.
+ * Without --seconds: $FUZZ_SECONDS, else 60.
  */
 #include "kmod_common.h"
 
@@ -371,7 +371,7 @@ static int option(char **argv, int index, int least, int most)
 
 int main(int argc, char **argv)
 {
-	const char *wanted = getenv("WSDIRECT_FUZZ_SECONDS");
+	const char *wanted = getenv("FUZZ_SECONDS");
 	int failed = 0;
 
 	seed = (unsigned int)time(NULL);

@@ -20,7 +20,6 @@ scratch=$(mktemp -d)
 
 # The library complains about settings it does not know; these are the scripts' own.
 unset WSDIRECT_BUILD WSDIRECT_CACHE WSDIRECT_GUEST WSDIRECT_OUT
-unset WSDIRECT_FUZZ_SECONDS WSDIRECT_TORTURE_SECONDS
 export WSDIRECT_PROVIDER=$provider
 export WSDIRECT_LOG_FILE=$scratch/log.%p
 export WSDIRECT_STATISTICS=$scratch

@@ -131,8 +131,6 @@ START_TEST(variables_of_the_tools_are_no_errors)
 	setenv("WSDIRECT_BUILD", "/build", 1);
 	setenv("WSDIRECT_CACHE", "/cache", 1);
 	setenv("WSDIRECT_GUEST", "1", 1);
-	setenv("WSDIRECT_FUZZ_SECONDS", "600", 1);
-	setenv("WSDIRECT_TORTURE_SECONDS", "600", 1);
 	setenv("WSDIRECT_CACHE_REGION", "9", 1);
 	settings_open();
 	expect_one_error("WSDIRECT_CACHE_REGION", "no such setting");
