@@ -290,6 +290,11 @@ void buffers_create(uint32_t own_origin, uint64_t seed)
 		buffer_create(&buffers[i], i, &seed);
 }
 
+bool buffers_hugetlb(void)
+{
+	return buffers[0].hugetlb;
+}
+
 struct buffer *buffer_take(uint64_t *random, bool writable)
 {
 	struct buffer *found = NULL;

@@ -50,6 +50,9 @@ struct buffer {
 /* Makes all buffers, for the process whose contents are those of @origin. */
 void buffers_create(uint32_t origin, uint64_t seed);
 
+/* Whether one of them is of hugetlb pages. */
+bool buffers_hugetlb(void);
+
 /* Waits for a buffer that nobody has, a random one; to be given back. */
 struct buffer *buffer_take(uint64_t *random, bool writable);
 void buffer_give(struct buffer *buffer);

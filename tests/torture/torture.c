@@ -231,7 +231,8 @@ static void report(const char *who)
 	registrations_count(&held, &made, &changed);
 	changes_report(who);
 	printf("%s: %u transfers, %llu bytes received; %u registrations, %u changed meanwhile, "
-	       "%u still held\n", who, transfers, (unsigned long long)bytes, made, changed, held);
+	       "%u still held; %s huge pages of hugetlb\n", who, transfers,
+	       (unsigned long long)bytes, made, changed, held, buffers_hugetlb() ? "with" : "no");
 	fflush(stdout);
 }
 
