@@ -25,6 +25,12 @@ build_all()
 		meson setup "$wsdirect_build" "$wsdirect_top" -Dwerror=true -Dkernel_headers="$kdir" >&2 ||
 			die "meson could not configure the build"
 	fi
+	# The build has looked for what is measured beside wsdirect when it was configured.
+	if pkg-config --exists libfabric ucx-uct &&
+	   ! grep -q registration_ucx "$wsdirect_build/build.ninja"; then
+		meson setup --reconfigure "$wsdirect_build" >/dev/null ||
+			die "meson could not configure the build anew"
+	fi
 	say "building"
 	ninja -C "$wsdirect_build" >"$wsdirect_build/build.log" 2>&1 || {
 		tail -n 40 "$wsdirect_build/build.log" >&2

@@ -16,6 +16,9 @@ packages_needed=(
 	iperf3 redis-server redis-tools memcached libmemcached-tools curl python3 strace
 )
 
+# What only tools/bench needs, to measure beside it; tools/setup --bench adds them.
+packages_bench=(libfabric-dev libucx-dev)
+
 # Prints those of packages_needed that are not installed.
 packages_missing()
 {

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The part of tools/bench that measures what it costs to have memory registered: the same
+# program for each way of registering (tests/bench/registration_bench.c), on the same device.
+# Sourced by tools/bench, whose record, heading and row it uses.
+
+cache_counts='1 100 10000'
+
+# cache_alone DIR: our cache without a device, on this host; before anything boots.
+cache_alone()
+{
+	"$wsdirect_build/tests/bench/cache_bench" >"$1/alone.tsv" 2>"$1/alone.log"
+}
+
+# cache_record NAME: records the lines of standard input as measured with NAME.
+cache_record()
+{
+	local what regions value unit
+
+	while IFS=$'\t' read -r what regions value unit; do
+		record "$what" "$1" "$regions" "$value" "$unit"
+	done
+}
+
+# cache_program NAME PROGRAM [VARIABLE=VALUE]...
+cache_program()
+{
+	local name=$1 run=$wsdirect_build/tests/bench/$2
+
+	shift 2
+	echo "+ $name: $run $device" >>"$log"
+	if [ ! -x "$run" ]; then
+		echo "not built: its packages are not installed" >>"$log"
+		return
+	fi
+	timeout 240 env "$@" "$run" "$device" 2>>"$log" </dev/null | cache_record "$name"
+	[ "${PIPESTATUS[0]}" -eq 0 ] || say "$name could not be measured in full; see $log"
+}
+
+cache_measure()
+{
+	cache_record alone <"$output/alone.tsv"
+	cache_program ibv_reg_mr registration_verbs
+	cache_program memhooks registration_libfabric FI_MR_CACHE_MONITOR=memhooks
+	cache_program userfaultfd registration_libfabric FI_MR_CACHE_MONITOR=userfaultfd
+	cache_program UCX registration_ucx
+	if [ -z "$baselines" ]; then
+		cache_program wsdirect registration_wsdirect
+		"$wsdirect_build/tests/bench/range_memory" 2>>"$log" | cache_record wsdirect
+	fi
+}
+
+# cache_rows TITLE WHAT [WHAT-WITHOUT-A-CACHE]: a row for each count of regions.
+cache_rows()
+{
+	local title=$1 what=$2 use=${3:-} count name
+
+	heading "$title" ibv_reg_mr memhooks userfaultfd UCX wsdirect alone
+	for count in $cache_counts; do
+		printf '%-24s' "  $count cached"
+		printf ' %12s' "$([ -z "$use" ] && echo - || figure "$use" ibv_reg_mr 1)"
+		for name in memhooks userfaultfd UCX wsdirect alone; do
+			printf ' %12s' "$(figure "$what" "$name" "$count")"
+		done
+		printf '\n'
+	done
+}
+
+cache_print()
+{
+	printf '\nregistering %s bytes; memhooks and userfaultfd: of libfabric; alone: our cache with\n' \
+		16384
+	printf 'no device on %s; %s\n' "${native:+this host}${native:-the host}" \
+		"ibv_reg_mr keeps nothing, so every use is a registration"
+	cache_rows 'hit, ns' hit
+	cache_rows 'hit inside a region, ns' 'hit inside'
+	cache_rows 'hits of 2 threads, times' 'hits of 2 threads'
+	cache_rows 'miss, us' miss use
+	cache_rows '  with 2 threads' 'miss, 2 threads' 'use, 2 threads'
+	cache_rows 'munmap of a cached, us' 'changing munmap'
+	cache_rows '  with 2 threads' 'changing munmap, 2 threads'
+	cache_rows 'giving it back, us' invalidation
+	cache_rows '  with 2 threads' 'invalidation, 2 threads'
+	cache_rows 'unrelated munmap, us' 'unrelated munmap'
+	cache_rows '  with 2 threads' 'unrelated munmap, 2 threads'
+	cache_rows '  beside none, times' 'unrelated munmap beside none'
+	printf '\n%-24s %12s bytes; %s of it the object\n' 'kernel memory of a range' \
+		"$(figure 'kernel memory of a range' wsdirect 10000)" \
+		"$(figure 'kernel memory of its object' wsdirect 10000)"
+}
