@@ -2,9 +2,12 @@
 /*
  * The ordered index of regions.
  *
- * Why arrays: a search is some 14 dependent loads for 10,000 regions, most of
- * them in a few cache lines that stay cached since nobody writes them, and a
- * change moves at most a leaf's worth of entries.
+ * Why arrays: a search among 10,000 regions is five steps, and a change moves at
+ * most a leaf's worth of entries. A step compares the key with seven keys at once,
+ * an eighth of what is left apart, so its loads wait for memory together, where
+ * those of a binary search would wait in turn; the last seven lie in the line of
+ * one that was compared before. Keys after the last are the largest there is, so
+ * that the number of steps depends on no count, and no branch on what is found.
  *
  * Why relaxed loads and stores suffice: a reader without the lock takes nothing
  * from here but a pointer to a region, of which it then takes a reference; that
@@ -32,6 +35,14 @@
 
 #define HALF (INDEX_LEAF_ENTRIES / 2)
 
+#define NO_KEY UINTPTR_MAX
+
+/* Steps of a search, each of which leaves an eighth. */
+#define STEP_BITS 3
+#define LEAF_STEPS 2
+
+_Static_assert(INDEX_LEAF_ENTRIES == 1 << (STEP_BITS * LEAF_STEPS), "a leaf is searched in whole");
+
 #define entry_read(object)	atomic_load_explicit(&(object), memory_order_relaxed)
 #define entry_write(object, value)	atomic_store_explicit(&(object), (value), memory_order_relaxed)
 
@@ -54,13 +65,15 @@ int region_index_init(struct region_index *index, uint32_t capacity)
 {
 	uint32_t leaves = capacity / (HALF / 2) + 2;
 
-	*index = (struct region_index){ .pool_size = leaves };
+	*index = (struct region_index){ .pool_size = leaves, .root_size = 1 };
+	while (index->root_size < leaves)
+		index->root_size <<= STEP_BITS;
 	/* At most two thirds full. */
 	while (((size_t)1 << index->shortcut_bits) < (size_t)capacity + capacity / 2)
 		index->shortcut_bits++;
 	index->shortcuts = table_map(sizeof(*index->shortcuts) << index->shortcut_bits);
-	index->firsts = table_map(leaves * sizeof(*index->firsts));
-	index->leaves = table_map(leaves * sizeof(*index->leaves));
+	index->firsts = table_map(index->root_size * sizeof(*index->firsts));
+	index->leaves = table_map(index->root_size * sizeof(*index->leaves));
 	index->pool = table_map(leaves * sizeof(*index->pool));
 	if (!index->shortcuts || !index->firsts || !index->leaves || !index->pool) {
 		region_index_free(index);
@@ -72,30 +85,43 @@ int region_index_init(struct region_index *index, uint32_t capacity)
 void region_index_free(struct region_index *index)
 {
 	table_unmap(index->shortcuts, sizeof(*index->shortcuts) << index->shortcut_bits);
-	table_unmap((void *)(uintptr_t)index->firsts, index->pool_size * sizeof(*index->firsts));
-	table_unmap((void *)(uintptr_t)index->leaves, index->pool_size * sizeof(*index->leaves));
+	table_unmap((void *)(uintptr_t)index->firsts, index->root_size * sizeof(*index->firsts));
+	table_unmap((void *)(uintptr_t)index->leaves, index->root_size * sizeof(*index->leaves));
 	table_unmap(index->pool, index->pool_size * sizeof(*index->pool));
 }
 
+/* How many of seven keys, @apart from each other, are <= @key. */
+static inline uint32_t keys_below(const _Atomic uintptr_t *keys, uint32_t apart, uintptr_t key)
+{
+#define BELOW(i) ((uint32_t)(entry_read(keys[(i) * apart]) <= key))
+	return BELOW(1) + BELOW(2) + BELOW(3) + BELOW(4) + BELOW(5) + BELOW(6) + BELOW(7);
+#undef BELOW
+}
+
 /*
- * Place of the last of @count (not 0) ascending keys that is <= @key; 0 too if
- * there is none. Without branches on what it finds: those would be guessed wrong
- * every other time.
+ * Place of the last of 8 to the power of @steps ascending keys that is <= @key; 0 too if
+ * there is none.
  */
-static inline uint32_t keys_search(const _Atomic uintptr_t *keys, uint32_t count, uintptr_t key)
+static inline uint32_t keys_search(const _Atomic uintptr_t *keys, uint32_t steps, uintptr_t key)
 {
 	uint32_t base = 0;
 
-	while (count > 1) {
-		uint32_t half = count / 2;
-		uint32_t mask = 0 - (uint32_t)(entry_read(keys[base + half]) <= key);
-
-		/* Hides from the compiler that it could jump here instead. */
-		__asm__("" : "+r"(mask));
-		base += half & mask;
-		count -= half;
+	for (uint32_t bits = steps * STEP_BITS; bits > 0;) {
+		bits -= STEP_BITS;
+		base += keys_below(keys + base, 1u << bits, key) << bits;
 	}
 	return base;
+}
+
+/* Place of the leaf that has the region with the largest start <= @address, if any has. */
+static inline uint32_t root_search(const struct region_index *index, uintptr_t address)
+{
+	return keys_search(index->firsts, entry_read(index->root_steps), address);
+}
+
+static inline uint32_t leaf_search(const struct index_leaf *leaf, uintptr_t address)
+{
+	return keys_search(leaf->starts, LEAF_STEPS, address);
 }
 
 static struct index_shortcut *shortcut_of(const struct region_index *index, uintptr_t start)
@@ -115,19 +141,12 @@ struct cache_region *region_index_at(const struct region_index *index, uintptr_t
 
 struct cache_region *region_index_before(const struct region_index *index, uintptr_t address)
 {
-	uint32_t count = entry_read(index->leaf_count);
-	const struct index_leaf *leaf;
+	const struct index_leaf *leaf = entry_read(index->leaves[root_search(index, address)]);
 	uint32_t at;
 
-	if (count == 0)
-		return NULL;
-	leaf = entry_read(index->leaves[keys_search(index->firsts, count, address)]);
 	if (!leaf)
 		return NULL;
-	count = entry_read(leaf->count);
-	if (count == 0)
-		return NULL;
-	at = keys_search(leaf->starts, count, address);
+	at = leaf_search(leaf, address);
 	return entry_read(leaf->starts[at]) <= address ? entry_read(leaf->regions[at]) : NULL;
 }
 
@@ -140,9 +159,9 @@ struct cache_region *region_index_after(const struct region_index *index, uintpt
 
 	if (leaves == 0)
 		return NULL;
-	which = keys_search(index->firsts, leaves, address);
+	which = root_search(index, address);
 	leaf = entry_read(index->leaves[which]);
-	at = keys_search(leaf->starts, entry_read(leaf->count), address);
+	at = leaf_search(leaf, address);
 	if (entry_read(leaf->starts[at]) > address)
 		return entry_read(leaf->regions[at]);
 	if (at + 1 < entry_read(leaf->count))
@@ -160,6 +179,8 @@ static struct index_leaf *leaf_take(struct region_index *index)
 		index->free = leaf->next_free;
 	else
 		leaf = &index->pool[index->pool_used++];
+	for (uint32_t i = 0; i < INDEX_LEAF_ENTRIES; i++)
+		entry_write(leaf->starts[i], NO_KEY);
 	entry_write(leaf->count, 0);
 	return leaf;
 }
@@ -186,6 +207,7 @@ static void leaf_remove(struct index_leaf *leaf, uint32_t at)
 		entry_write(leaf->starts[i], entry_read(leaf->starts[i + 1]));
 		entry_write(leaf->regions[i], entry_read(leaf->regions[i + 1]));
 	}
+	entry_write(leaf->starts[count], NO_KEY);
 	entry_write(leaf->count, count);
 }
 
@@ -197,15 +219,30 @@ static void leaf_append(struct index_leaf *to, struct index_leaf *from, uint32_t
 	for (uint32_t i = first; i < entry_read(from->count); i++, count++) {
 		entry_write(to->starts[count], entry_read(from->starts[i]));
 		entry_write(to->regions[count], entry_read(from->regions[i]));
+		entry_write(from->starts[i], NO_KEY);
 	}
 	entry_write(to->count, count);
 	entry_write(from->count, first);
+}
+
+/* As many steps as it takes to search one leaf more; what they reach is filled up. */
+static void root_grow(struct region_index *index)
+{
+	uint32_t steps = entry_read(index->root_steps);
+	uint32_t reached = 1u << (steps * STEP_BITS);
+
+	if (entry_read(index->leaf_count) < reached && steps > 0)
+		return;
+	for (uint32_t i = steps > 0 ? reached : 0; i < reached << STEP_BITS; i++)
+		entry_write(index->firsts[i], NO_KEY);
+	entry_write(index->root_steps, steps + 1);
 }
 
 static void root_insert(struct region_index *index, uint32_t at, struct index_leaf *leaf)
 {
 	uint32_t count = entry_read(index->leaf_count);
 
+	root_grow(index);
 	for (uint32_t i = count; i > at; i--) {
 		entry_write(index->firsts[i], entry_read(index->firsts[i - 1]));
 		entry_write(index->leaves[i], entry_read(index->leaves[i - 1]));
@@ -224,6 +261,7 @@ static void root_remove(struct region_index *index, uint32_t at)
 		entry_write(index->firsts[i], entry_read(index->firsts[i + 1]));
 		entry_write(index->leaves[i], entry_read(index->leaves[i + 1]));
 	}
+	entry_write(index->firsts[count], NO_KEY);
 	entry_write(index->leaf_count, count);
 	leaf->next_free = index->free;
 	index->free = leaf;
@@ -245,7 +283,7 @@ void region_index_insert(struct region_index *index, struct cache_region *region
 		root_insert(index, 0, leaf);
 		return;
 	}
-	which = keys_search(index->firsts, entry_read(index->leaf_count), start);
+	which = root_search(index, start);
 	leaf = entry_read(index->leaves[which]);
 	if (entry_read(leaf->count) == INDEX_LEAF_ENTRIES) {
 		struct index_leaf *upper = leaf_take(index);
@@ -257,7 +295,7 @@ void region_index_insert(struct region_index *index, struct cache_region *region
 			which++;
 		}
 	}
-	at = keys_search(leaf->starts, entry_read(leaf->count), start);
+	at = leaf_search(leaf, start);
 	if (entry_read(leaf->starts[at]) < start)
 		at++;
 	leaf_insert(leaf, at, start, region);
@@ -282,13 +320,13 @@ static void root_join(struct region_index *index, uint32_t which)
 
 void region_index_remove(struct region_index *index, struct cache_region *region)
 {
-	uint32_t which = keys_search(index->firsts, entry_read(index->leaf_count), region->start);
+	uint32_t which = root_search(index, region->start);
 	struct index_leaf *leaf = entry_read(index->leaves[which]);
 	struct index_shortcut *shortcut = shortcut_of(index, region->start);
 
 	if (entry_read(shortcut->region) == region)
 		entry_write(shortcut->region, NULL);
-	leaf_remove(leaf, keys_search(leaf->starts, entry_read(leaf->count), region->start));
+	leaf_remove(leaf, leaf_search(leaf, region->start));
 	if (entry_read(leaf->count) == 0) {
 		root_remove(index, which);
 		return;

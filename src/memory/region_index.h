@@ -14,6 +14,7 @@
 #define WSD_MEMORY_REGION_INDEX_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct cache_region;
@@ -38,8 +39,10 @@ struct region_index {
 	struct index_shortcut *shortcuts;
 	unsigned shortcut_bits;
 	_Atomic uint32_t leaf_count;
+	_Atomic uint32_t root_steps;		/* of a search among the leaves */
 	_Atomic uintptr_t *firsts;		/* smallest start of each leaf */
 	struct index_leaf *_Atomic *leaves;
+	size_t root_size;			/* entries of both, a power of 8 */
 	struct index_leaf *pool;
 	struct index_leaf *free;
 	uint32_t pool_used;

@@ -8,7 +8,13 @@ cache_counts='1 100 10000'
 # cache_alone DIR: our cache without a device, on this host; before anything boots.
 cache_alone()
 {
-	"$wsdirect_build/tests/bench/cache_bench" >"$1/alone.tsv" 2>"$1/alone.log"
+	local threads
+
+	: >"$1/alone.tsv" >"$1/alone.log"
+	for threads in 1 2; do
+		"$wsdirect_build/tests/bench/cache_bench" "$threads" >>"$1/alone.tsv" \
+			2>>"$1/alone.log" || return
+	done
 }
 
 # cache_record NAME: records the lines of standard input as measured with NAME.
@@ -24,16 +30,20 @@ cache_record()
 # cache_program NAME PROGRAM [VARIABLE=VALUE]...
 cache_program()
 {
-	local name=$1 run=$wsdirect_build/tests/bench/$2
+	local name=$1 run=$wsdirect_build/tests/bench/$2 threads
 
 	shift 2
-	echo "+ $name: $run $device" >>"$log"
+	echo "+ $name: $run" >>"$log"
 	if [ ! -x "$run" ]; then
 		echo "not built: its packages are not installed" >>"$log"
 		return
 	fi
-	timeout 240 env "$@" "$run" "$device" 2>>"$log" </dev/null | cache_record "$name"
-	[ "${PIPESTATUS[0]}" -eq 0 ] || say "$name could not be measured in full; see $log"
+	for threads in 1 2; do
+		timeout 240 env "$@" "$run" "$threads" "$device" 2>>"$log" </dev/null |
+			cache_record "$name"
+		[ "${PIPESTATUS[0]}" -eq 0 ] ||
+			say "$name, $threads threads: not measured in full; see $log"
+	done
 }
 
 cache_measure()
@@ -73,7 +83,7 @@ cache_print()
 		"ibv_reg_mr keeps nothing, so every use is a registration"
 	cache_rows 'hit, ns' hit
 	cache_rows 'hit inside a region, ns' 'hit inside'
-	cache_rows 'hits of 2 threads, times' 'hits of 2 threads'
+	cache_rows 'hits of 2 threads, times' 'hits, 2 threads'
 	cache_rows 'miss, us' miss use
 	cache_rows '  with 2 threads' 'miss, 2 threads' 'use, 2 threads'
 	cache_rows 'munmap of a cached, us' 'changing munmap'
