@@ -113,6 +113,12 @@ static inline uint32_t keys_search(const _Atomic uintptr_t *keys, uint32_t steps
 	return base;
 }
 
+/* No region starts at the very last byte, so an address there finds what the one before does. */
+static inline uintptr_t below_no_key(uintptr_t address)
+{
+	return address - (address == NO_KEY);
+}
+
 /* Place of the leaf that has the region with the largest start <= @address, if any has. */
 static inline uint32_t root_search(const struct region_index *index, uintptr_t address)
 {
@@ -141,9 +147,11 @@ struct cache_region *region_index_at(const struct region_index *index, uintptr_t
 
 struct cache_region *region_index_before(const struct region_index *index, uintptr_t address)
 {
-	const struct index_leaf *leaf = entry_read(index->leaves[root_search(index, address)]);
+	const struct index_leaf *leaf;
 	uint32_t at;
 
+	address = below_no_key(address);
+	leaf = entry_read(index->leaves[root_search(index, address)]);
 	if (!leaf)
 		return NULL;
 	at = leaf_search(leaf, address);
@@ -159,6 +167,7 @@ struct cache_region *region_index_after(const struct region_index *index, uintpt
 
 	if (leaves == 0)
 		return NULL;
+	address = below_no_key(address);
 	which = root_search(index, address);
 	leaf = entry_read(index->leaves[which]);
 	at = leaf_search(leaf, address);

@@ -105,6 +105,7 @@ START_TEST(random_changes_match_a_list)
 		}
 		compare(draw(PLACES * PAGE));
 		compare((uintptr_t)place * PAGE);
+		compare(UINTPTR_MAX);
 	}
 }
 END_TEST
