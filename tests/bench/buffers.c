@@ -58,6 +58,8 @@ void buffer_map_again(unsigned n)
 
 	if (again != buffer_at(n))
 		must(again == MAP_FAILED ? -errno : -EEXIST, "mapping a buffer again");
+	/* So that it becomes one mapping with those around it, as it was. */
+	madvise(again, size, MADV_NOHUGEPAGE);
 }
 
 /* BUFFERS: no buffer of ours. */

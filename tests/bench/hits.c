@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Hits are timed by the clock, in batches of some 200 us, of which the median counts: a
+ * Hits are timed by the clock, in batches of some 50 us, of which the median counts: a
  * machine that does other things takes the processor away for longer and more seldom.
  *
  * With two threads a batch counts if the other thread was at work all the while, that is,
- * if none of its batches around that time took ten times as long as one would alone. So
- * waiting for each other counts, and waiting for a processor does not.
+ * if none of its batches around that time took ten times as long as one does alone. So
+ * waiting for each other counts, and waiting for a processor, in a guest whose processors
+ * are threads of a busy host too, does not. What one thread does alone is measured in turns
+ * with that.
  */
 #include "hits.h"
 
@@ -21,8 +23,9 @@
 #include "registrar.h"
 
 #define ORDER_LENGTH	(1u << 15)
-#define BATCH_TIME	2e5	/* ns */
-#define MOST_BATCHES	20000
+#define BATCH_TIME	5e4	/* ns */
+#define MOST_BATCHES	20000	/* of a turn */
+#define TURNS		6
 #define FEWEST_BATCHES	32	/* that make a figure of two threads */
 #define DISTURBED	10
 
@@ -186,61 +189,111 @@ double hits_measure(unsigned regions, size_t offset)
 	return result;
 }
 
-/*
- * Hits per nanosecond of @one while @other was at work too; 0: not often enough. Both
- * have their batches in the order of time.
- */
-static double rate_beside(const struct hitter *one, const struct hitter *other, double limit)
-{
-	double *times = malloc((one->count + 1) * sizeof(*times));
-	unsigned together = 0;
-	unsigned first = 0;
-	double rate = 0;
+struct times {
+	double *of;		/* of batches */
+	unsigned count;
+};
 
-	if (!times)
+static void times_add(struct times *times, const struct batch *batch)
+{
+	times->of[times->count++] = batch->end - batch->start;
+}
+
+static void times_prepare(struct times *times)
+{
+	times->count = 0;
+	times->of = malloc(sizeof(*times->of) * MOST_BATCHES * TURNS);
+	if (!times->of)
 		must(-ENOMEM, "times");
+}
+
+/*
+ * Adds the batches of @one during which @other was at work too: its batches follow each other,
+ * and none of those that overlap took longer than @limit.
+ */
+static void times_add_together(struct times *times, const struct hitter *one,
+			       const struct hitter *other, double limit)
+{
+	unsigned first = 0;
+
 	for (unsigned i = 0; i < one->count; i++) {
 		const struct batch *batch = &one->batches[i];
-		unsigned last;
+		unsigned at;
 
 		while (first < other->count && other->batches[first].end < batch->start)
 			first++;
-		for (last = first; last < other->count; last++) {
-			const struct batch *beside = &other->batches[last];
+		if (first == other->count || other->batches[first].start > batch->start)
+			continue;
+		for (at = first; at < other->count; at++) {
+			const struct batch *beside = &other->batches[at];
 
 			if (beside->end - beside->start > limit || beside->end >= batch->end)
 				break;
 		}
-		if (last < other->count && other->batches[first].start <= batch->start &&
-		    other->batches[last].end - other->batches[last].start <= limit &&
-		    batch->end - batch->start <= limit)
-			times[together++] = batch->end - batch->start;
+		if (at < other->count && batch->end - batch->start <= limit &&
+		    other->batches[at].end - other->batches[at].start <= limit)
+			times_add(times, batch);
 	}
-	if (together >= FEWEST_BATCHES)
-		rate = one->hits / median(times, together);
-	fprintf(stderr, "two threads: %u of %u batches together\n", together, one->count);
-	free(times);
-	return rate;
+}
+
+static void half_of(struct hitter *hitter, unsigned which, unsigned regions, unsigned hits)
+{
+	*hitter = (struct hitter){
+		.processor = which,
+		.from = regions < 2 ? 0 : regions * which / 2,
+		.to = regions < 2 ? regions : regions * (which + 1) / 2,
+		.hits = hits,
+	};
+}
+
+/* One thread alone, then both. */
+static void turn(unsigned number, unsigned regions, double expected, struct times *alone,
+		 struct times *together)
+{
+	unsigned hits = batch_hits(expected);
+	double limit = DISTURBED * expected * hits;
+	struct hitter hitters[2];
+
+	half_of(&hitters[0], number % 2, regions, hits);
+	hitters[0].duration = 1e8;
+	hitters_run_checked(hitters, 1, regions);
+	for (unsigned i = 0; i < hitters[0].count; i++)
+		times_add(&alone[number % 2], &hitters[0].batches[i]);
+	hitter_free(&hitters[0]);
+
+	for (unsigned i = 0; i < 2; i++) {
+		half_of(&hitters[i], i, regions, hits);
+		hitters[i].duration = 5e8;
+	}
+	hitters_run_checked(hitters, 2, regions);
+	times_add_together(&together[0], &hitters[0], &hitters[1], limit);
+	times_add_together(&together[1], &hitters[1], &hitters[0], limit);
+	hitter_free(&hitters[0]);
+	hitter_free(&hitters[1]);
 }
 
 double hits_measure_two(unsigned regions)
 {
-	struct hitter hitters[2];
-	double alone = hits_measure(regions < 2 ? regions : regions / 2, 0);
-	double limit = DISTURBED * alone * batch_hits(alone);
-	double rates[2];
+	double expected = hits_measure(regions < 2 ? regions : regions / 2, 0);
+	struct times alone[2];
+	struct times together[2];
+	double result = 0;
 
-	for (unsigned i = 0; i < 2; i++)
-		hitters[i] = (struct hitter){
-			.processor = i,
-			.from = regions < 2 ? 0 : regions * i / 2,
-			.to = regions < 2 ? regions : regions * (i + 1) / 2,
-			.hits = batch_hits(alone), .duration = 2e9,
-		};
-	hitters_run_checked(hitters, 2, regions);
-	rates[0] = rate_beside(&hitters[0], &hitters[1], limit);
-	rates[1] = rate_beside(&hitters[1], &hitters[0], limit);
-	hitter_free(&hitters[0]);
-	hitter_free(&hitters[1]);
-	return rates[0] > 0 && rates[1] > 0 ? (rates[0] + rates[1]) * alone : 0;
+	for (unsigned i = 0; i < 2; i++) {
+		times_prepare(&alone[i]);
+		times_prepare(&together[i]);
+	}
+	for (unsigned i = 0; i < TURNS; i++)
+		turn(i, regions, expected, alone, together);
+	fprintf(stderr, "%u regions: %u and %u batches of two threads together\n", regions,
+		together[0].count, together[1].count);
+	if (together[0].count >= FEWEST_BATCHES && together[1].count >= FEWEST_BATCHES)
+		for (unsigned i = 0; i < 2; i++)
+			result += median(alone[i].of, alone[i].count) /
+				  median(together[i].of, together[i].count);
+	for (unsigned i = 0; i < 2; i++) {
+		free(alone[i].of);
+		free(together[i].of);
+	}
+	return result;
 }
