@@ -122,11 +122,20 @@ void cache_region_leave(struct cache *cache, struct cache_region *region,
 int cache_leaving_put(struct cache *cache, struct cache_region *leaving)
 	LEAVES_LOCK(cache->lock);
 
-/* The last reference ends the region. 0 or the error of a device that kept its handle. */
-int cache_region_put(struct cache *cache, struct cache_region *region);
-
 /* Ends a region that nobody refers to. */
 int cache_region_finish(struct cache *cache, struct cache_region *region)
 	LEAVES_LOCK(cache->lock);
+
+/* The last reference ends the region. 0 or the error of a device that kept its handle. */
+static inline int cache_region_put(struct cache *cache, struct cache_region *region)
+{
+	/*
+	 * Release: what was done with the region comes before its end. Acquire: for the
+	 * last one, who ends it; pairs with the releases of all others here.
+	 */
+	if (atomic_fetch_sub_explicit(&region->references, 1, memory_order_acq_rel) > 1)
+		return 0;
+	return cache_region_finish(cache, region);
+}
 
 #endif

@@ -67,17 +67,6 @@ int cache_region_finish(struct cache *cache, struct cache_region *region)
 	return result;
 }
 
-int cache_region_put(struct cache *cache, struct cache_region *region)
-{
-	/*
-	 * Release: what was done with the region comes before its end. Acquire: for the
-	 * last one, who ends it; pairs with the releases of all others here.
-	 */
-	if (atomic_fetch_sub_explicit(&region->references, 1, memory_order_acq_rel) > 1)
-		return 0;
-	return cache_region_finish(cache, region);
-}
-
 void cache_region_leave(struct cache *cache, struct cache_region *region,
 			struct cache_region **leaving)
 {

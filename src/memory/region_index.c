@@ -17,7 +17,7 @@
  * the count became visible before the entry.
  *
  * In front of the arrays lies a table hashed by start, of as little authority: it
- * makes the usual look-up, of a buffer from its start, three loads in place of 14.
+ * makes the usual look-up, of a buffer from its start, three loads.
  *
  * Two neighbouring leaves together hold more than half a leaf's entries: this
  * bounds the number of leaves.
@@ -30,8 +30,6 @@
 #include <sys/mman.h>
 
 #include "region.h"
-
-#define SMALLEST_PAGE_BITS 12
 
 #define HALF (INDEX_LEAF_ENTRIES / 2)
 
@@ -128,21 +126,6 @@ static inline uint32_t root_search(const struct region_index *index, uintptr_t a
 static inline uint32_t leaf_search(const struct index_leaf *leaf, uintptr_t address)
 {
 	return keys_search(leaf->starts, LEAF_STEPS, address);
-}
-
-static struct index_shortcut *shortcut_of(const struct region_index *index, uintptr_t start)
-{
-	uint64_t hash = (uint64_t)(start >> SMALLEST_PAGE_BITS) * UINT64_C(0x9e3779b97f4a7c15);
-
-	/* In two shifts, since there may be 0 bits. */
-	return &index->shortcuts[hash >> 1 >> (63 - index->shortcut_bits)];
-}
-
-struct cache_region *region_index_at(const struct region_index *index, uintptr_t address)
-{
-	const struct index_shortcut *shortcut = shortcut_of(index, address);
-
-	return entry_read(shortcut->start) == address ? entry_read(shortcut->region) : NULL;
 }
 
 struct cache_region *region_index_before(const struct region_index *index, uintptr_t address)
@@ -280,7 +263,7 @@ void region_index_insert(struct region_index *index, struct cache_region *region
 {
 	uintptr_t start = region->start;
 	uint32_t which = 0;
-	struct index_shortcut *shortcut = shortcut_of(index, start);
+	struct index_shortcut *shortcut = region_index_shortcut(index, start);
 	struct index_leaf *leaf;
 	uint32_t at;
 
@@ -331,7 +314,7 @@ void region_index_remove(struct region_index *index, struct cache_region *region
 {
 	uint32_t which = root_search(index, region->start);
 	struct index_leaf *leaf = entry_read(index->leaves[which]);
-	struct index_shortcut *shortcut = shortcut_of(index, region->start);
+	struct index_shortcut *shortcut = region_index_shortcut(index, region->start);
 
 	if (entry_read(shortcut->region) == region)
 		entry_write(shortcut->region, NULL);

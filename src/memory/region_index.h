@@ -20,6 +20,7 @@
 struct cache_region;
 
 #define INDEX_LEAF_ENTRIES 64
+#define INDEX_PAGE_BITS 12	/* of the smallest pages */
 
 /* Never unmapped while the index exists, like the regions. */
 struct index_leaf {
@@ -53,11 +54,29 @@ struct region_index {
 int region_index_init(struct region_index *index, uint32_t capacity);
 void region_index_free(struct region_index *index);
 
+/* Where the index keeps the shortcut to a region that starts at @start. */
+static inline struct index_shortcut *region_index_shortcut(const struct region_index *index,
+							   uintptr_t start)
+{
+	uint64_t hash = (uint64_t)(start >> INDEX_PAGE_BITS) * UINT64_C(0x9e3779b97f4a7c15);
+
+	/* In two shifts, since there may be 0 bits. */
+	return &index->shortcuts[hash >> 1 >> (63 - index->shortcut_bits)];
+}
+
 /*
  * A region that starts at @address, in one step: most buffers are used from their
  * start. May find none where there is one, even with the lock. Any thread.
  */
-struct cache_region *region_index_at(const struct region_index *index, uintptr_t address);
+static inline struct cache_region *region_index_at(const struct region_index *index,
+						   uintptr_t address)
+{
+	const struct index_shortcut *shortcut = region_index_shortcut(index, address);
+
+	if (atomic_load_explicit(&shortcut->start, memory_order_relaxed) != address)
+		return NULL;
+	return atomic_load_explicit(&shortcut->region, memory_order_relaxed);
+}
 
 /* The region with the largest start <= @address, or NULL. Any thread: see above. */
 struct cache_region *region_index_before(const struct region_index *index, uintptr_t address);

@@ -65,6 +65,9 @@
 /* Registrations made before a mapping that keeps changing is registered uncached. */
 #define MAKE_ATTEMPTS 4
 
+/* Keeps what is seldom needed out of a hit: its registers would be saved there. */
+#define NOT_INLINE __attribute__((noinline))
+
 /* Lock rules, checked by clang. */
 static struct cache_region *cache_find_exactly(struct cache *cache, uintptr_t start, uintptr_t end,
 					       unsigned access, struct cache_region **leaving)
@@ -78,7 +81,7 @@ static bool cache_late_event(struct cache *cache, uintptr_t start, uintptr_t end
 	NEEDS_LOCK(cache->lock);
 
 /* Whether a region that the caller holds answers a look-up. */
-static bool region_serves(const struct cache_region *region, uintptr_t start, uintptr_t end,
+static inline bool region_serves(const struct cache_region *region, uintptr_t start, uintptr_t end,
 			  unsigned access)
 {
 	if (region->start > start || region->end < end || (access & ~region->access) ||
@@ -91,7 +94,7 @@ static bool region_serves(const struct cache_region *region, uintptr_t start, ui
 }
 
 /* Whether the region the index hinted at answers; if so it is held for the caller. */
-static bool region_answers(struct cache *cache, struct cache_region *region, uintptr_t start,
+static inline bool region_answers(struct cache *cache, struct cache_region *region, uintptr_t start,
 			   uintptr_t end, unsigned access)
 {
 	if (!region || !region_get_unless_free(region))
@@ -102,23 +105,39 @@ static bool region_answers(struct cache *cache, struct cache_region *region, uin
 	return false;
 }
 
-/* A region that covers [start, end), held for the caller, or NULL. Takes no lock. */
-static struct cache_region *cache_find(struct cache *cache, uintptr_t start, uintptr_t end,
-				       unsigned access)
+static inline unsigned first_index(unsigned access)
 {
-	unsigned first = access & MEMORY_WRITE ? INDEX_READ_WRITE : INDEX_READ_ONLY;
-	struct cache_region *asked[INDEX_COUNT];
-	struct cache_region *region;
+	return access & MEMORY_WRITE ? INDEX_READ_WRITE : INDEX_READ_ONLY;
+}
 
-	for (unsigned which = first; which < INDEX_COUNT; which++) {
-		region = region_index_at(&cache->indexes[which], start & ~cache->page_mask);
+/*
+ * A region that covers [start, end), held for the caller, or NULL. Takes no lock. First those
+ * that start where the range does: this is what a usual hit is made of.
+ */
+static inline struct cache_region *cache_find_from_start(struct cache *cache, uintptr_t start,
+							 uintptr_t end, unsigned access)
+{
+	for (unsigned which = first_index(access); which < INDEX_COUNT; which++) {
+		struct cache_region *region = region_index_at(&cache->indexes[which],
+							      start & ~cache->page_mask);
+
 		if (region_answers(cache, region, start, end, access))
 			return region;
-		asked[which] = region;
 	}
-	for (unsigned which = first; which < INDEX_COUNT; which++) {
-		region = region_index_before(&cache->indexes[which], start);
-		if (region != asked[which] && region_answers(cache, region, start, end, access))
+	return NULL;
+}
+
+/* The others. */
+static NOT_INLINE struct cache_region *cache_find_across(struct cache *cache, uintptr_t start,
+							 uintptr_t end, unsigned access)
+{
+	for (unsigned which = first_index(access); which < INDEX_COUNT; which++) {
+		const struct region_index *index = &cache->indexes[which];
+		struct cache_region *region = region_index_before(index, start);
+
+		/* Not one that was asked before. */
+		if (region != region_index_at(index, start & ~cache->page_mask) &&
+		    region_answers(cache, region, start, end, access))
 			return region;
 	}
 	return NULL;
@@ -128,9 +147,7 @@ static struct cache_region *cache_find(struct cache *cache, uintptr_t start, uin
 static struct cache_region *cache_find_exactly(struct cache *cache, uintptr_t start, uintptr_t end,
 					       unsigned access, struct cache_region **leaving)
 {
-	unsigned which = access & MEMORY_WRITE ? INDEX_READ_WRITE : INDEX_READ_ONLY;
-
-	for (; which < INDEX_COUNT; which++) {
+	for (unsigned which = first_index(access); which < INDEX_COUNT; which++) {
 		struct cache_region *region;
 
 		while ((region = region_index_before(&cache->indexes[which], start)) &&
@@ -232,13 +249,18 @@ static int cache_obtain(struct cache *cache, struct cache_device *device, uintpt
 	return 0;
 }
 
-/* The way of a look-up that found nothing without the lock. */
-static int cache_get_slowly(struct cache *cache, struct cache_device *device, uintptr_t start,
-			    uintptr_t end, unsigned access, struct cache_region **region)
+/* The way of a look-up that found nothing without the lock: with whole pages. */
+static NOT_INLINE int cache_get_slowly(struct cache *cache, struct cache_device *device,
+				       uintptr_t start, uintptr_t end, unsigned access,
+				       struct cache_region **region)
 {
 	bool missed = cache->pool_size == 0;
 	int error = -EOPNOTSUPP;
 
+	start &= ~cache->page_mask;
+	end = (end + cache->page_mask) & ~cache->page_mask;
+	if (access & MEMORY_WRITE)
+		access |= MEMORY_READ;
 	for (int attempt = 0; attempt < MAKE_ATTEMPTS && cache->pool_size > 0; attempt++) {
 		error = cache_obtain(cache, device, start, end, access, &missed, region);
 		if (error == -ESTALE)
@@ -266,7 +288,9 @@ int cache_get(struct cache *cache, struct cache_device *device, const void *addr
 	if (!monitor_is_ours(cache->monitor))
 		return -EPERM;
 
-	found = cache_find(cache, start, end, access);
+	found = cache_find_from_start(cache, start, end, access);
+	if (!found)
+		found = cache_find_across(cache, start, end, access);
 	if (found && region_handle(found, device->index)) {
 		if (!atomic_load_explicit(&found->recent, memory_order_relaxed))
 			atomic_store_explicit(&found->recent, true, memory_order_relaxed);
@@ -276,10 +300,7 @@ int cache_get(struct cache *cache, struct cache_device *device, const void *addr
 	}
 	if (found)
 		cache_region_put(cache, found);
-	if (access & MEMORY_WRITE)
-		access |= MEMORY_READ;
-	return cache_get_slowly(cache, device, start & ~cache->page_mask,
-				(end + cache->page_mask) & ~cache->page_mask, access, region);
+	return cache_get_slowly(cache, device, start, end, access, region);
 }
 
 void cache_put(struct cache *cache, struct cache_region *region)
