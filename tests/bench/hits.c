@@ -4,7 +4,7 @@
  * machine that does other things takes the processor away for longer and more seldom.
  *
  * With two threads a batch counts if the other thread was at work all the while, that is,
- * if none of its batches around that time took ten times as long as one does alone. So
+ * if none of its batches around that time took twenty times as long as one does alone. So
  * waiting for each other counts, and waiting for a processor, in a guest whose processors
  * are threads of a busy host too, does not. What one thread does alone is measured in turns
  * with that.
@@ -27,7 +27,7 @@
 #define MOST_BATCHES	20000	/* of a turn */
 #define TURNS		6
 #define FEWEST_BATCHES	32	/* that make a figure of two threads */
-#define DISTURBED	10
+#define DISTURBED	20
 
 struct batch {
 	double start, end;
@@ -35,6 +35,7 @@ struct batch {
 
 struct hitter {
 	pthread_t thread;
+	bool pinned;
 	unsigned processor;
 	unsigned from, to;	/* buffers */
 	size_t offset;
@@ -77,17 +78,15 @@ static void hitter_free(struct hitter *hitter)
 	free(hitter->batches);
 }
 
-/* On the @which-th of those the program may have: two threads are not to share one. */
-static void stay_on_processor(unsigned which)
+/* On the @which-th of @all processors: two threads are not to share one. */
+static void stay_on_processor(const cpu_set_t *all, unsigned which)
 {
-	cpu_set_t all;
 	cpu_set_t one;
 
-	sched_getaffinity(0, sizeof(all), &all);
 	CPU_ZERO(&one);
-	which %= (unsigned)CPU_COUNT(&all);
+	which %= (unsigned)CPU_COUNT(all);
 	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, &all) && which-- == 0)
+		if (CPU_ISSET(cpu, all) && which-- == 0)
 			CPU_SET(cpu, &one);
 	sched_setaffinity(0, sizeof(one), &one);
 }
@@ -96,10 +95,12 @@ static void *hitter_run(void *argument)
 {
 	struct hitter *hitter = argument;
 	unsigned at = 0;
+	cpu_set_t all;
 	double end;
 
-	stay_on_processor(hitter->processor);
-
+	sched_getaffinity(0, sizeof(all), &all);
+	if (hitter->pinned)
+		stay_on_processor(&all, hitter->processor);
 	for (unsigned n = hitter->from; n < hitter->to; n++)
 		hit(n, hitter->offset);
 	pthread_barrier_wait(&start_line);
@@ -114,17 +115,19 @@ static void *hitter_run(void *argument)
 			hit(hitter->order[at++ % ORDER_LENGTH], hitter->offset);
 		batch->end = now();
 	}
+	sched_setaffinity(0, sizeof(all), &all);
 	return NULL;
 }
 
 static void hitters_run(struct hitter *hitters, unsigned count)
 {
 	pthread_barrier_init(&start_line, NULL, count);
-	for (unsigned i = 0; i < count; i++) {
-		hitter_prepare(&hitters[i]);
-		must(-pthread_create(&hitters[i].thread, NULL, hitter_run, &hitters[i]), "thread");
-	}
 	for (unsigned i = 0; i < count; i++)
+		hitter_prepare(&hitters[i]);
+	for (unsigned i = 1; i < count; i++)
+		must(-pthread_create(&hitters[i].thread, NULL, hitter_run, &hitters[i]), "thread");
+	hitter_run(&hitters[0]);
+	for (unsigned i = 1; i < count; i++)
 		pthread_join(hitters[i].thread, NULL);
 	pthread_barrier_destroy(&start_line);
 }
@@ -239,6 +242,7 @@ static void times_add_together(struct times *times, const struct hitter *one,
 static void half_of(struct hitter *hitter, unsigned which, unsigned regions, unsigned hits)
 {
 	*hitter = (struct hitter){
+		.pinned = true,
 		.processor = which,
 		.from = regions < 2 ? 0 : regions * which / 2,
 		.to = regions < 2 ? regions : regions * (which + 1) / 2,

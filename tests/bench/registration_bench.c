@@ -143,11 +143,13 @@ static void measure_single(unsigned regions, unsigned threads)
 		for (unsigned k = 0; k < OPERATIONS; k++)
 			registered -= times_registered(operators[i].first + k);
 	}
-	for (unsigned i = 0; i < threads; i++)
+	for (unsigned i = 1; i < threads; i++)
 		must(-pthread_create(&operators[i].thread, NULL, operator_run, &operators[i]),
 		     "thread");
+	operator_run(&operators[0]);
 	for (unsigned i = 0; i < threads; i++) {
-		pthread_join(operators[i].thread, NULL);
+		if (i > 0)
+			pthread_join(operators[i].thread, NULL);
 		unsettled += operators[i].unsettled;
 		for (unsigned k = 0; k < OPERATIONS; k++)
 			registered += times_registered(operators[i].first + k);
