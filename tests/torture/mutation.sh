@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # usage: mutation.sh provider LIBRARY
-#        mutation.sh module NAME
+#        mutation.sh module NAME [PROGRAM]
 #        mutation.sh split LIBRARY SHIM
 #
 # The proof that the torture test can fail: a safeguard is missing in the service provider's
 # LIBRARY, or in the kernel module that is $MUTATED_MODULES/NAME/wsdirect.ko (tools/check
 # builds it), and the torture test must say so, by wrong contents or by memory that is not
-# given back. To crash or to take too long is not to say so.
+# given back. To crash or to take too long is not to say so. With PROGRAM, that is what must
+# fail, as a program of tests/guest fails: with status 1 and a word about it.
 #
 # split: the same with SHIM between switch and provider, by which the switch tells of a change
 # page by page (split_provider.c). With the intact provider behind it all must be well.
@@ -17,6 +18,17 @@
 seconds=60
 # Seconds until memory that went must be given back.
 held=20
+
+program_must_fail()
+{
+	local output status
+
+	output=$("$1" 2>&1)
+	status=$?
+	echo "$output"
+	[ "$status" -eq 1 ] && [ -n "$output" ] ||
+		fail "$1 must fail with status 1 and say why; its status is $status"
+}
 
 must_fail()
 {
@@ -70,7 +82,11 @@ module)
 	rmmod wsdirect || fail "the module is in use"
 	trap restore EXIT
 	insmod "$mutated" || fail "cannot load $mutated"
-	must_fail
+	if [ -n "${3:-}" ]; then
+		program_must_fail "$3"
+	else
+		must_fail
+	fi
 	;;
 *)
 	fail "no such mutation: $1"
