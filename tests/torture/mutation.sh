@@ -15,7 +15,8 @@
 # page by page (split_provider.c). With the intact provider behind it all must be well.
 
 . "$(dirname -- "$0")/lib.sh"
-seconds=60
+# It ends as soon as it noticed.
+seconds=100
 # Seconds until memory that went must be given back.
 held=20
 
