@@ -3,11 +3,12 @@
  * Hits are timed by the clock, in batches of some 50 us, of which the median counts: a
  * machine that does other things takes the processor away for longer and more seldom.
  *
- * With two threads a batch counts if the other thread was at work all the while, that is,
- * if none of its batches around that time took twenty times as long as one does alone. So
- * waiting for each other counts, and waiting for a processor, in a guest whose processors
- * are threads of a busy host too, does not. What one thread does alone is measured in turns
- * with that.
+ * With two threads it is the rate during a batch that counts: its own hits, and those that
+ * the other thread made meanwhile. Only batches during which the other thread was at work
+ * are asked, that is, none of its batches around that time took twenty times as long as one
+ * does alone. So waiting for each other counts, and waiting for a processor, in a guest whose
+ * processors are threads of a busy host too, does not. What one thread does alone is measured
+ * in turns with that.
  */
 #include "hits.h"
 
@@ -26,7 +27,7 @@
 #define BATCH_TIME	5e4	/* ns */
 #define MOST_BATCHES	20000	/* of a turn */
 #define TURNS		6
-#define FEWEST_BATCHES	32	/* that make a figure of two threads */
+#define FEWEST_BATCHES	100	/* that make a figure of two threads */
 #define DISTURBED	20
 
 struct batch {
@@ -192,50 +193,60 @@ double hits_measure(unsigned regions, size_t offset)
 	return result;
 }
 
-struct times {
-	double *of;		/* of batches */
+struct samples {
+	double *of;
 	unsigned count;
 };
 
-static void times_add(struct times *times, const struct batch *batch)
+static void samples_prepare(struct samples *samples)
 {
-	times->of[times->count++] = batch->end - batch->start;
+	samples->count = 0;
+	samples->of = malloc(sizeof(*samples->of) * 2 * MOST_BATCHES * TURNS);
+	if (!samples->of)
+		must(-ENOMEM, "samples");
 }
 
-static void times_prepare(struct times *times)
+static double length(const struct batch *batch)
 {
-	times->count = 0;
-	times->of = malloc(sizeof(*times->of) * MOST_BATCHES * TURNS);
-	if (!times->of)
-		must(-ENOMEM, "times");
+	return batch->end - batch->start;
 }
 
-/*
- * Adds the batches of @one during which @other was at work too: its batches follow each other,
- * and none of those that overlap took longer than @limit.
- */
-static void times_add_together(struct times *times, const struct hitter *one,
-			       const struct hitter *other, double limit)
+/* Hits of @other during @batch; less than 0: it was not at work. *first does not go back. */
+static double hits_meanwhile(const struct hitter *other, const struct batch *batch, double limit,
+			     unsigned *first)
+{
+	double hits = 0;
+
+	while (*first < other->count && other->batches[*first].end < batch->start)
+		++*first;
+	if (*first == other->count || other->batches[*first].start > batch->start)
+		return -1;
+	for (unsigned at = *first; at < other->count; at++) {
+		const struct batch *beside = &other->batches[at];
+		double start = beside->start > batch->start ? beside->start : batch->start;
+		double end = beside->end < batch->end ? beside->end : batch->end;
+
+		if (length(beside) > limit)
+			return -1;
+		hits += other->hits * (end - start) / length(beside);
+		if (beside->end >= batch->end)
+			return hits;
+	}
+	return -1;
+}
+
+/* Adds the rates during those batches of @one that may be asked. */
+static void add_rates(struct samples *rates, const struct hitter *one, const struct hitter *other,
+		      double limit)
 {
 	unsigned first = 0;
 
 	for (unsigned i = 0; i < one->count; i++) {
 		const struct batch *batch = &one->batches[i];
-		unsigned at;
+		double hits = hits_meanwhile(other, batch, limit, &first);
 
-		while (first < other->count && other->batches[first].end < batch->start)
-			first++;
-		if (first == other->count || other->batches[first].start > batch->start)
-			continue;
-		for (at = first; at < other->count; at++) {
-			const struct batch *beside = &other->batches[at];
-
-			if (beside->end - beside->start > limit || beside->end >= batch->end)
-				break;
-		}
-		if (at < other->count && batch->end - batch->start <= limit &&
-		    other->batches[at].end - other->batches[at].start <= limit)
-			times_add(times, batch);
+		if (hits >= 0 && length(batch) <= limit)
+			rates->of[rates->count++] = (one->hits + hits) / length(batch);
 	}
 }
 
@@ -250,9 +261,9 @@ static void half_of(struct hitter *hitter, unsigned which, unsigned regions, uns
 	};
 }
 
-/* One thread alone, then both. */
-static void turn(unsigned number, unsigned regions, double expected, struct times *alone,
-		 struct times *together)
+/* One thread alone, on either processor in turn, then both. */
+static void turn(unsigned number, unsigned regions, double expected, struct samples *alone,
+		 struct samples *together)
 {
 	unsigned hits = batch_hits(expected);
 	double limit = DISTURBED * expected * hits;
@@ -262,7 +273,7 @@ static void turn(unsigned number, unsigned regions, double expected, struct time
 	hitters[0].duration = 1e8;
 	hitters_run_checked(hitters, 1, regions);
 	for (unsigned i = 0; i < hitters[0].count; i++)
-		times_add(&alone[number % 2], &hitters[0].batches[i]);
+		alone->of[alone->count++] = hits / length(&hitters[0].batches[i]);
 	hitter_free(&hitters[0]);
 
 	for (unsigned i = 0; i < 2; i++) {
@@ -270,8 +281,8 @@ static void turn(unsigned number, unsigned regions, double expected, struct time
 		hitters[i].duration = 5e8;
 	}
 	hitters_run_checked(hitters, 2, regions);
-	times_add_together(&together[0], &hitters[0], &hitters[1], limit);
-	times_add_together(&together[1], &hitters[1], &hitters[0], limit);
+	add_rates(together, &hitters[0], &hitters[1], limit);
+	add_rates(together, &hitters[1], &hitters[0], limit);
 	hitter_free(&hitters[0]);
 	hitter_free(&hitters[1]);
 }
@@ -279,25 +290,19 @@ static void turn(unsigned number, unsigned regions, double expected, struct time
 double hits_measure_two(unsigned regions)
 {
 	double expected = hits_measure(regions < 2 ? regions : regions / 2, 0);
-	struct times alone[2];
-	struct times together[2];
+	struct samples alone;
+	struct samples together;
 	double result = 0;
 
-	for (unsigned i = 0; i < 2; i++) {
-		times_prepare(&alone[i]);
-		times_prepare(&together[i]);
-	}
+	samples_prepare(&alone);
+	samples_prepare(&together);
 	for (unsigned i = 0; i < TURNS; i++)
-		turn(i, regions, expected, alone, together);
-	fprintf(stderr, "%u regions: %u and %u batches of two threads together\n", regions,
-		together[0].count, together[1].count);
-	if (together[0].count >= FEWEST_BATCHES && together[1].count >= FEWEST_BATCHES)
-		for (unsigned i = 0; i < 2; i++)
-			result += median(alone[i].of, alone[i].count) /
-				  median(together[i].of, together[i].count);
-	for (unsigned i = 0; i < 2; i++) {
-		free(alone[i].of);
-		free(together[i].of);
-	}
+		turn(i, regions, expected, &alone, &together);
+	fprintf(stderr, "%u regions: %u batches of two threads together\n", regions,
+		together.count);
+	if (together.count >= FEWEST_BATCHES)
+		result = median(together.of, together.count) / median(alone.of, alone.count);
+	free(alone.of);
+	free(together.of);
 	return result;
 }

@@ -15,7 +15,7 @@ extern const bool registrar_caches;
 /* Whether changes of a mapping are seen: otherwise munmap() costs what it always does. */
 extern const bool registrar_watches;
 
-/* Opens the RDMA device called @device, with room for all buffers. Ends the program if it cannot. */
+/* Opens the RDMA device @device, with room for all buffers. Ends the program if it cannot. */
 void registrar_open(const char *device);
 
 /* A registration for local and remote reading and writing, until it is put. 0 or -errno. */
