@@ -30,7 +30,7 @@ int switch_poll(struct pollfd *fds, nfds_t count, int64_t timeout, const sigset_
 int switch_select(int limit, fd_set *in, fd_set *out, fd_set *except, int64_t timeout,
 		  const sigset_t *mask);
 
-/* The kernel's answer for now, past libc, so never a cancellation point. Count or -errno. */
+/* The kernel's answer at this moment, past libc, so never a cancellation point. Count or -errno. */
 static inline int poll_now(struct pollfd *fds, nfds_t count)
 {
 	struct timespec none = { 0, 0 };

@@ -101,7 +101,7 @@ static void moved_to_application(struct session *session, uint64_t bytes)
 	statistic_add(STATISTIC_bytes_received_rdma, bytes);
 }
 
-/* The thread that moved it is done for now. */
+/* The thread that moved it is done with it. */
 static void incoming_release(struct session *session, struct incoming *incoming)
 {
 	incoming->busy = false;

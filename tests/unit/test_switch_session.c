@@ -591,7 +591,9 @@ START_TEST(a_push_of_another_size_than_was_offered_resets)
 	void *result;
 
 	/* As if it had been sent by the call, so that the offer is taken for what it is. */
+	pthread_mutex_lock(&pair.a->lock);
 	pair.a->session.outgoing[0] = (struct outgoing){ .used = true, .id = 7, .length = MIB };
+	pthread_mutex_unlock(&pair.a->lock);
 	inject(pair.a, &advertisement, 0);
 	pthread_create(&thread, NULL, receive_quarter, pair.b);
 	while (!offered) {
@@ -603,7 +605,6 @@ START_TEST(a_push_of_another_size_than_was_offered_resets)
 	inject(pair.a, &done, 0);
 	pthread_join(thread, &result);
 	ck_assert_int_eq((ssize_t)result, -ECONNRESET);
-	pair.a->session.outgoing[0].used = false;
 	pair_close(pair);
 }
 END_TEST
