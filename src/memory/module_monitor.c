@@ -90,24 +90,6 @@ static int module_unsecure(struct monitor *monitor, const struct monitor_watch *
 	return error;
 }
 
-static int module_read(struct monitor *monitor, struct monitor_event *events, int count)
-{
-	ssize_t got;
-
-	if (!monitor_is_ours(monitor))
-		return -EPERM;
-	do {
-		got = system_read(monitor->event_descriptor, events,
-				  (size_t)count * sizeof(*events));
-	} while (got == -EINTR);
-	if (got == -EAGAIN)
-		return 0;
-	if (got < 0)
-		return (int)got;
-	statistic_add(STATISTIC_events_read, (uint64_t)got / sizeof(*events));
-	return (int)((size_t)got / sizeof(*events));
-}
-
 static void module_close(struct monitor *monitor)
 {
 	struct module_monitor *module = module_of(monitor);
@@ -121,7 +103,7 @@ static void module_close(struct monitor *monitor)
 static const struct monitor_operations module_operations = {
 	.secure = module_secure,
 	.unsecure = module_unsecure,
-	.read = module_read,
+	.read = monitor_read_events,
 	.close = module_close,
 };
 

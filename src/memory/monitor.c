@@ -9,6 +9,8 @@
 #include "fork_mark.h"
 #include "log.h"
 #include "monitor_kinds.h"
+#include "statistics.h"
+#include "system.h"
 
 static int none_secure(struct monitor *monitor, uintptr_t address, size_t length, unsigned access,
 		       struct monitor_watch *watch)
@@ -59,6 +61,24 @@ int monitor_none_open(struct monitor **opened)
 	monitor->event_descriptor = -1;
 	*opened = monitor;
 	return 0;
+}
+
+int monitor_read_events(struct monitor *monitor, struct monitor_event *events, int count)
+{
+	ssize_t got;
+
+	if (!monitor_is_ours(monitor))
+		return -EPERM;
+	do {
+		got = system_read(monitor->event_descriptor, events,
+				  (size_t)count * sizeof(*events));
+	} while (got == -EINTR);
+	if (got == -EAGAIN)
+		return 0;
+	if (got < 0)
+		return (int)got;
+	statistic_add(STATISTIC_events_read, (uint64_t)got / sizeof(*events));
+	return (int)((size_t)got / sizeof(*events));
 }
 
 static const struct {

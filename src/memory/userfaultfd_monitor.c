@@ -229,24 +229,6 @@ static int userfaultfd_unsecure(struct monitor *monitor, const struct monitor_wa
 	return error;
 }
 
-static int userfaultfd_read(struct monitor *monitor, struct monitor_event *events, int count)
-{
-	ssize_t got;
-
-	if (!monitor_is_ours(monitor))
-		return -EPERM;
-	do {
-		got = system_read(monitor->event_descriptor, events,
-				  (size_t)count * sizeof(*events));
-	} while (got == -EINTR);
-	if (got == -EAGAIN)
-		return 0;
-	if (got < 0)
-		return (int)got;
-	statistic_add(STATISTIC_events_read, (uint64_t)got / sizeof(*events));
-	return (int)((size_t)got / sizeof(*events));
-}
-
 static void descriptors_close(struct userfaultfd_monitor *self)
 {
 	const int all[] = { self->reports, self->stop, self->queue, self->monitor.event_descriptor };
@@ -282,7 +264,7 @@ static void userfaultfd_close(struct monitor *monitor)
 static const struct monitor_operations userfaultfd_operations = {
 	.secure = userfaultfd_secure,
 	.unsecure = userfaultfd_unsecure,
-	.read = userfaultfd_read,
+	.read = monitor_read_events,
 	.close = userfaultfd_close,
 };
 
