@@ -6,156 +6,20 @@
  */
 #include <check.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "descriptors.h"
 #include "epoll.h"
-#include "fake_socket.h"
-#include "libc_calls.h"
+#include "epoll_fixture.h"
 #include "readiness.h"
-#include "settings.h"
 #include "waiter.h"
 
-#define MS 1000000LL
-
-static int set, pipe_fds[2];
-
-static void set_up(void)
-{
-	libc_calls_resolve();
-	settings_open();
-	descriptors_open();
-	set = epoll_create1(0);
-	switch_epoll_created(set);
-	ck_assert_int_eq(pipe(pipe_fds), 0);
-}
-
-static void close_fd(int fd)
-{
-	descriptor_closing(fd);
-	close(fd);
-}
-
-static void tear_down(void)
-{
-	fake_close_all();
-	close_fd(pipe_fds[0]);
-	close_fd(pipe_fds[1]);
-	close_fd(set);
-	ck_assert_int_eq(fake_alive, 0);
-}
-
-static int control(int operation, int fd, uint32_t events, uint64_t data)
-{
-	struct epoll_event event = { .events = events, .data.u64 = data };
-
-	return switch_epoll_ctl(set, operation, fd, &event);
-}
-
-static int wait_on(int epoll_fd, struct epoll_event *events, int room, int64_t timeout)
-{
-	struct epoll *epoll = descriptor_epoll_get(epoll_fd);
-
-	ck_assert_ptr_nonnull(epoll);
-	return switch_epoll_wait(epoll, epoll_fd, events, room, timeout, NULL);
-}
-
-static int wait_for(struct epoll_event *events, int room, int64_t timeout)
-{
-	return wait_on(set, events, room, timeout);
-}
-
-/* The events of the one report there is; 0: none. */
-static uint32_t one(int64_t timeout)
-{
-	struct epoll_event events[8];
-	int count = wait_for(events, 8, timeout);
-
-	ck_assert_int_ge(count, 0);
-	ck_assert_int_le(count, 1);
-	if (!count)
-		return 0;
-	ck_assert_uint_eq(events[0].data.u64, 42);
-	return events[0].events;
-}
-
-/* ---- both kinds of connection ---- */
-
-struct side {
-	const char *name;
-	int fd, peer;
-	struct socket *san;
-};
-
-enum { TCP, SAN, SIDES };
-
-static struct side side_open(int kind)
-{
-	struct side side = { .name = kind == SAN ? "san" : "tcp", .peer = -1 };
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001) };
-	socklen_t length = sizeof(address);
-	int listener;
-
-	if (kind == SAN) {
-		side.fd = fake_open(&side.san);
-		fake_set(side.san, POLLOUT | POLLWRNORM);
-		return side;
-	}
-	listener = socket(AF_INET, SOCK_STREAM, 0);
-	ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, length), 0);
-	ck_assert_int_eq(listen(listener, 1), 0);
-	getsockname(listener, (struct sockaddr *)&address, &length);
-	side.peer = socket(AF_INET, SOCK_STREAM, 0);
-	ck_assert_int_eq(connect(side.peer, (struct sockaddr *)&address, length), 0);
-	side.fd = accept(listener, NULL, NULL);
-	close(listener);
-	return side;
-}
-
-static void side_close(struct side *side)
-{
-	close_fd(side->fd);
-	if (side->peer >= 0)
-		close(side->peer);
-}
-
-static void side_data(struct side *side)
-{
-	if (side->san)
-		fake_arrive(side->san, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM);
-	else
-		ck_assert_int_eq(send(side->peer, "x", 1, 0), 1);
-}
-
-/* The program reads all there is. */
-static void side_drain(struct side *side)
-{
-	char buffer[64];
-
-	if (side->san) {
-		socket_poll(side->san);
-		fake_set(side->san, POLLOUT | POLLWRNORM);
-	} else {
-		ck_assert_int_gt(recv(side->fd, buffer, sizeof(buffer), MSG_DONTWAIT), 0);
-	}
-}
-
-/* The peer will send no more. */
-static void side_finish(struct side *side)
-{
-	if (side->san)
-		fake_arrive(side->san, POLLIN | POLLRDNORM | POLLRDHUP | POLLOUT | POLLWRNORM);
-	else
-		shutdown(side->peer, SHUT_WR);
-}
+/* ---- the same on both kinds of connection ---- */
 
 static void level(struct side *side)
 {
@@ -689,179 +553,6 @@ START_TEST(close_in_a_signal_handler)
 }
 END_TEST
 
-/* ---- threads ---- */
-
-struct sleeper {
-	pthread_t thread;
-	int result;
-	struct epoll_event event;
-	atomic_bool done;
-};
-
-static void *sleep_in_set(void *argument)
-{
-	struct sleeper *sleeper = argument;
-
-	sleeper->result = wait_for(&sleeper->event, 1, -1);
-	sleeper->done = true;
-	return NULL;
-}
-
-START_TEST(a_socket_arrives_while_threads_sleep)
-{
-	struct side side;
-	struct sleeper sleepers[2] = { 0 };
-	int i, fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	/* In a set that knew no SAN, or only of it. */
-	if (_i & 1) {
-		side = side_open(SAN);
-		ck_assert_int_eq(control(EPOLL_CTL_ADD, side.fd, EPOLLIN, 41), 0);
-	}
-	for (i = 0; i < 2; i++)
-		pthread_create(&sleepers[i].thread, NULL, sleep_in_set, &sleepers[i]);
-	usleep(30000);
-	if (_i & 2) {
-		side = side_open(SAN);
-		ck_assert_int_eq(control(EPOLL_CTL_ADD, side.fd, EPOLLIN, 42), 0);
-		usleep(20000);
-		side_data(&side);
-	} else {
-		ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-		ck_assert_int_eq(control(EPOLL_CTL_ADD, fd, 0, 42), 0);
-		/* Both report the hang-up of the unconnected socket; the SAN ends that. */
-		for (i = 0; i < 2; i++) {
-			pthread_join(sleepers[i].thread, NULL);
-			ck_assert_uint_eq(sleepers[i].event.events, EPOLLHUP);
-			sleepers[i].done = false;
-		}
-		side = (struct side){ .fd = fd, .peer = -1, .san = fake_enter(fd) };
-		ck_assert_int_eq(control(EPOLL_CTL_MOD, fd, EPOLLIN, 42), 0);
-		for (i = 0; i < 2; i++)
-			pthread_create(&sleepers[i].thread, NULL, sleep_in_set, &sleepers[i]);
-		usleep(30000);
-		ck_assert(!sleepers[0].done && !sleepers[1].done);
-		side_data(&side);
-	}
-	/* Level-triggered and not read: each of them learns of it. */
-	for (i = 0; i < 2; i++) {
-		pthread_join(sleepers[i].thread, NULL);
-		ck_assert_int_eq(sleepers[i].result, 1);
-		ck_assert_uint_eq(sleepers[i].event.data.u64, 42);
-		ck_assert_uint_eq(sleepers[i].event.events, EPOLLIN);
-	}
-	if (!(_i & 2))
-		return;
-	close_fd(side.fd);
-	close(fd);
-}
-END_TEST
-
-START_TEST(a_cancelled_sleeper_leaves_nothing)
-{
-	struct side side = side_open(SAN);
-	struct sleeper sleeper = { 0 };
-	void *result;
-
-	if (_i)
-		ck_assert_int_eq(control(EPOLL_CTL_ADD, side.fd, EPOLLIN, 42), 0);
-	pthread_create(&sleeper.thread, NULL, sleep_in_set, &sleeper);
-	usleep(30000);
-	pthread_cancel(sleeper.thread);
-	pthread_join(sleeper.thread, &result);
-	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
-	if (!_i)
-		ck_assert_int_eq(control(EPOLL_CTL_ADD, side.fd, EPOLLIN, 42), 0);
-	side_data(&side);
-	ck_assert_uint_eq(one(-1), EPOLLIN);
-}
-END_TEST
-
-/*
- * Producers make sockets readable, consumers in epoll_wait empty them; a lost
- * wake-up leaves a token behind and the test hangs. Tokens come through the
- * queue or at once, on level, edge and one-shot registrations.
- */
-#define STRESS_SOCKETS	16
-#define STRESS_TOKENS	20000
-
-static struct {
-	struct side side;
-	uint32_t flags;
-	pthread_mutex_t lock;
-	int tokens;
-} stress[STRESS_SOCKETS];
-static atomic_int stress_made, stress_taken;
-
-static void *stress_produce(void *argument)
-{
-	unsigned int seed = (unsigned int)(uintptr_t)argument;
-
-	while (atomic_fetch_add(&stress_made, 1) < STRESS_TOKENS) {
-		int i = rand_r(&seed) % STRESS_SOCKETS;
-
-		pthread_mutex_lock(&stress[i].lock);
-		stress[i].tokens++;
-		if (rand_r(&seed) & 1)
-			fake_arrive(stress[i].side.san, POLLIN);
-		else
-			fake_set(stress[i].side.san, POLLIN);
-		pthread_mutex_unlock(&stress[i].lock);
-		if (rand_r(&seed) % 16 == 0)
-			usleep(rand_r(&seed) % 200);
-	}
-	return NULL;
-}
-
-static void *stress_consume(void *argument)
-{
-	struct epoll_event events[4];
-	int room = 1 + (int)(uintptr_t)argument % 4;
-
-	while (atomic_load(&stress_taken) < STRESS_TOKENS) {
-		int count = wait_for(events, room, 20 * MS), i;
-
-		for (i = 0; i < count; i++) {
-			int which = (int)events[i].data.u64;
-
-			pthread_mutex_lock(&stress[which].lock);
-			socket_poll(stress[which].side.san);
-			atomic_fetch_add(&stress_taken, stress[which].tokens);
-			stress[which].tokens = 0;
-			fake_set(stress[which].side.san, 0);
-			pthread_mutex_unlock(&stress[which].lock);
-			if (stress[which].flags & EPOLLONESHOT)
-				ck_assert_int_eq(control(EPOLL_CTL_MOD, stress[which].side.fd,
-							 EPOLLIN | stress[which].flags,
-							 (uint64_t)which), 0);
-		}
-	}
-	return NULL;
-}
-
-START_TEST(no_token_is_lost)
-{
-	static const uint32_t flags[] = { 0, EPOLLET, EPOLLONESHOT, EPOLLONESHOT | EPOLLET };
-	pthread_t threads[6];
-	int i, consumers = _i ? 3 : 1;
-
-	for (i = 0; i < STRESS_SOCKETS; i++) {
-		stress[i].side = side_open(SAN);
-		fake_set(stress[i].side.san, 0);
-		stress[i].flags = flags[i % 4];
-		pthread_mutex_init(&stress[i].lock, NULL);
-		ck_assert_int_eq(control(EPOLL_CTL_ADD, stress[i].side.fd,
-					 EPOLLIN | stress[i].flags, (uint64_t)i), 0);
-	}
-	for (i = 0; i < consumers + 3; i++)
-		pthread_create(&threads[i], NULL, i < consumers ? stress_consume : stress_produce,
-			       (void *)(uintptr_t)(i + 1));
-	for (i = 0; i < consumers + 3; i++)
-		pthread_join(threads[i], NULL);
-	ck_assert_int_ge(stress_taken, STRESS_TOKENS);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("epoll");
@@ -886,9 +577,6 @@ int main(void)
 	tcase_add_test(cases, times_out);
 	tcase_add_test(cases, signals);
 	tcase_add_test(cases, close_in_a_signal_handler);
-	tcase_add_loop_test(cases, a_socket_arrives_while_threads_sleep, 0, 4);
-	tcase_add_loop_test(cases, a_cancelled_sleeper_leaves_nothing, 0, 2);
-	tcase_add_loop_test(cases, no_token_is_lost, 0, 2);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
