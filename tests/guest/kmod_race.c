@@ -286,7 +286,74 @@ static void secure_is_interrupted(const void *unused)
 	CHECK(ended && secured, "not both happened");
 }
 
+/* Many pages, so that discarding them takes a while. */
+#define LARGE_PAGES	2048
+
+static char *large;
+static atomic_ulong discards;	/* odd: one is under way */
+
+static void *fill_and_discard(void *unused)
+{
+	(void)unused;
+	while (!atomic_load(&stopping)) {
+		/* The last page, which is looked at, is there first and goes last. */
+		for (size_t i = LARGE_PAGES; i > 0; i--)
+			large[(i - 1) * kmod_page()] = 1;
+		atomic_fetch_add(&discards, 1);
+		CHECK(!madvise(large, LARGE_PAGES * kmod_page(), MADV_DONTNEED), "madvise");
+		atomic_fetch_add(&discards, 1);
+	}
+	return NULL;
+}
+
+/*
+ * A change that has passed the point where it marks ranges, but not its end, marks no range
+ * that is secured then. So SECURE waits for its end: the page that is there when the range is
+ * valid stays as long as the range is valid. The page tables say which page that is, not the
+ * processor: it may know the old one until the change returns, which is after its end.
+ */
+static void secure_waits(const void *unused)
+{
+	unsigned long kept = 0, stale = 0;
+	char *last;
+	pthread_t thread;
+
+	(void)unused;
+	kmod_open(&device);
+	large = kmod_map(LARGE_PAGES * kmod_page());
+	last = large + (LARGE_PAGES - 1) * kmod_page();
+	CHECK(!pthread_create(&thread, NULL, fill_and_discard, NULL), "pthread_create");
+	for (time_t end = time(NULL) + seconds; time(NULL) < end; ) {
+		struct kmod_range range;
+		struct wsdirect_event event;
+		uint64_t before, after;
+		unsigned long seen;
+
+		range = kmod_secure(&device, large, LARGE_PAGES * kmod_page(), KMOD_RW);
+		kmod_frames(last, 1, &before);
+		seen = atomic_load(&discards);
+		/* The one that is under way, if there is one, is to be over. */
+		while (seen % 2 && atomic_load(&discards) == seen)
+			sched_yield();
+		kmod_frames(last, 1, &after);
+		if (before && before != after) {
+			CHECK(!kmod_valid(&device, &range), "valid, but its last page is gone");
+			stale++;
+		} else {
+			kept++;
+		}
+		if (kmod_unsecure(&device, &range))
+			while (!kmod_event(&device, &event))
+				sched_yield();
+	}
+	atomic_store(&stopping, true);
+	pthread_join(thread, NULL);
+	printf("     %lu times stale, %lu times not\n", stale, kept);
+	CHECK(kept + stale > 10, "too little happened");
+}
+
 static const struct kmod_case cases[] = {
+	{ "secure waits for a change under way", secure_waits, NULL },
 	{ "observers and mutators", race, NULL },
 	{ "observers and mutators, with signals", race, "" },
 	{ "secure is interrupted by a signal", secure_is_interrupted, NULL },
