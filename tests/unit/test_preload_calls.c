@@ -711,21 +711,46 @@ static void *receive_for_ever(void *argument)
 	return NULL;
 }
 
+/* The lowest of a while: the switch thread holds one more whenever it looks. */
+static unsigned int references_of(struct socket *socket)
+{
+	unsigned int lowest = socket->references;
+
+	for (int i = 0; i < 50; i++) {
+		unsigned int now = socket->references;
+
+		lowest = now < lowest ? now : lowest;
+		usleep(1000);
+	}
+	return lowest;
+}
+
+static bool somebody_sleeps(struct socket *socket)
+{
+	bool sleeping;
+
+	pthread_mutex_lock(&socket->lock);
+	sleeping = socket->session.sleepers;
+	pthread_mutex_unlock(&socket->lock);
+	return sleeping;
+}
+
 START_TEST(a_cancelled_reader_gives_its_reference_back)
 {
 	struct pair pair = pair_open(SAN);
 	struct socket *socket = descriptor_get(pair.a);
-	unsigned int before = socket->references;
+	unsigned int before = references_of(socket);
 	pthread_t thread;
 	void *result;
 
 	ck_assert_int_eq(pthread_create(&thread, NULL, receive_for_ever, &pair.a), 0);
-	usleep(50000);
-	ck_assert_uint_gt(socket->references, before);
+	while (!somebody_sleeps(socket))
+		usleep(1000);
+	ck_assert_uint_eq(references_of(socket), before + 1);
 	pthread_cancel(thread);
 	pthread_join(thread, &result);
 	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
-	ck_assert_uint_eq(socket->references, before);
+	ck_assert_uint_eq(references_of(socket), before);
 	/* And no lock is left behind. */
 	ck_assert_int_eq(write(pair.b, "x", 1), 1);
 	expect(pair.a, "x");
