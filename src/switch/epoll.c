@@ -5,7 +5,7 @@
  * Signal handlers: close() is allowed there, and closing a watched descriptor
  * changes sets. A handler that interrupts a critical section of its own thread
  * must not wait for it, so such a close is noted, and done when the section is
- * left. epoll_ctl() and epoll_wait() are not for signal handlers.
+ * left. epoll_ctl(), epoll_wait() and closing a set are not for signal handlers.
  */
 #include "epoll_set.h"
 

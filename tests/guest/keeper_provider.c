@@ -29,7 +29,7 @@ static bool keeps(void)
 	return end && role && !strcmp(end, role);
 }
 
-/* The first descriptor that went by, whatever is asked for now. */
+/* The first descriptor that went by, whichever is asked for. */
 static LPVOID descriptor_of_old(LPVOID descriptor, DWORD *length)
 {
 	if (!keeps())
