@@ -56,15 +56,27 @@ static size_t change_size(const struct change *change)
 
 /* ---- calls, by libc or not ---- */
 
-static char *do_map(bool raw, char *address, size_t size, int flags, int fd, size_t offset)
+static char *try_map(bool raw, char *address, size_t size, int flags, int fd, size_t offset)
 {
 	int protection = PROT_READ | PROT_WRITE;
-	char *memory;
 
 	if (raw)
-		memory = (char *)syscall(SYS_mmap, address, size, protection, flags, fd, offset);
-	else
-		memory = mmap(address, size, protection, flags, fd, (off_t)offset);
+		return (char *)syscall(SYS_mmap, address, size, protection, flags, fd, offset);
+	return mmap(address, size, protection, flags, fd, (off_t)offset);
+}
+
+static char *do_map(bool raw, char *address, size_t size, int flags, int fd, size_t offset)
+{
+	char *memory = try_map(raw, address, size, flags, fd, offset);
+
+	/*
+	 * The pool of huge pages is small, and who still has one registered keeps it from the
+	 * pool. Whoever keeps it too long is named by registrations_check().
+	 */
+	for (int i = 0; memory == MAP_FAILED && errno == ENOMEM && flags & MAP_HUGETLB && i < 1000; i++) {
+		usleep(50000);
+		memory = try_map(raw, address, size, flags, fd, offset);
+	}
 	check(memory != MAP_FAILED);
 	check(!(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) || memory == address);
 	return memory;
