@@ -321,6 +321,7 @@ int session_open(struct session *session, struct provider *provider, SOCKET comp
 		return session->completion;
 	session->provider = provider;
 	session->companion = companion;
+	session->poll_time = (int64_t)setting_number(SETTING_poll_time) * 1000;
 	pool = session_pool_new(session, credits + CREDIT_RESERVE + SEND_BUFFERS, size);
 	if (!pool)
 		return -ENOBUFS;

@@ -161,6 +161,7 @@ struct session {
 	uint64_t generation;		/* grows with every message, completion and change */
 	bool guarded;			/* the switch thread sleeps on it, armed for solicited events */
 	uint32_t sleepers;		/* threads inside session_sleep */
+	int64_t poll_time;		/* how long session_sleep polls, in nanoseconds */
 	uint64_t activity, receives;	/* calls of the application: tell the switch thread who is idle */
 };
 

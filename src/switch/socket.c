@@ -19,6 +19,8 @@
 #include "socket_state.h"
 #include "waiter.h"
 
+#define POLL_GROWTH_MOST	20	/* times the setting poll_time */
+
 /* ---- life ---- */
 
 struct socket *socket_new(enum socket_state state)
@@ -206,11 +208,27 @@ static int sleep_until(struct sleeper *sleeper, int completion, int64_t deadline
 	return result;
 }
 
+/*
+ * How long the next wait of this session polls: longer after a sleep that polling a bit longer
+ * would have spared, as in a stream of transfers; as the setting says again after one
+ * that was long. So a connection that waits for its program does not burn a processor.
+ */
+static void learn_poll_time(struct session *session, int64_t waited)
+{
+	int64_t least = (int64_t)setting_number(SETTING_poll_time) * 1000;
+	int64_t most = least * POLL_GROWTH_MOST;
+
+	if (waited > most)
+		session->poll_time = least;
+	else if (session->poll_time < most)
+		session->poll_time = 2 * session->poll_time < most ? 2 * session->poll_time : most;
+}
+
 int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 {
 	struct session *session = &socket->session;
 	uint64_t seen = session->generation;
-	int64_t poll_until = clock_now() + (int64_t)setting_number(SETTING_poll_time) * 1000;
+	int64_t started = clock_now(), poll_until = started + session->poll_time;
 	struct sleeper sleeper = { .socket = socket };
 	struct waiter *waiter = waiter_self();
 	int result = 0;
@@ -241,6 +259,7 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 		socket_progress(socket);
 	}
 	sleeper_leave(&sleeper);
+	learn_poll_time(session, clock_now() - started);
 	if (session->generation != seen && result == -ETIMEDOUT)
 		result = 0;
 	if (result == -EINTR && !interruptible)
