@@ -46,6 +46,7 @@
 	COUNTER(ranges_unsecured, "ranges released to /dev/wsdirect unfired") \
 	COUNTER(events_read, "events read from /dev/wsdirect") \
 	COUNTER(callbacks, "calls of WSPMemoryRegistrationCacheCallback") \
+	COUNTER(windows_made, "memory windows made with a device") \
 	COUNTER(windows_bound, "memory windows bound") \
 	COUNTER(windows_invalidated, "memory windows invalidated")
 

@@ -65,6 +65,7 @@ static int window_bind(struct san_socket *socket, struct exposure *exposure,
 		exposure->window = ibv_alloc_mw(socket->device->pd, IBV_MW_TYPE_2);
 		if (!exposure->window)
 			return errno ? -errno : -ENOMEM;
+		statistic_add(STATISTIC_windows_made, 1);
 	}
 	/* A key nobody has seen: the last one may still be in the peer's hands. */
 	work.window = exposure->window;
