@@ -24,13 +24,21 @@ static inline int figures_compare(const void *left, const void *right)
 	return (a > b) - (a < b);
 }
 
-/* Sorts; 0 of none. Other programs disturb some of many times, hence never their mean. */
-static inline double median(double *values, size_t count)
+/*
+ * The value that this share of all is below; sorts; 0 of none. Other programs disturb some of
+ * many times, hence never their mean.
+ */
+static inline double quantile(double *values, size_t count, double share)
 {
 	if (count == 0)
 		return 0;
 	qsort(values, count, sizeof(*values), figures_compare);
-	return values[count / 2];
+	return values[(size_t)((double)count * share)];
+}
+
+static inline double median(double *values, size_t count)
+{
+	return quantile(values, count, 0.5);
 }
 
 #endif

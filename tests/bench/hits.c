@@ -21,6 +21,7 @@
 
 #include "buffers.h"
 #include "figures.h"
+#include "processors.h"
 #include "registrar.h"
 
 #define ORDER_LENGTH	(1u << 15)
@@ -79,19 +80,6 @@ static void hitter_free(struct hitter *hitter)
 	free(hitter->batches);
 }
 
-/* On the @which-th of @all processors: two threads are not to share one. */
-static void stay_on_processor(const cpu_set_t *all, unsigned which)
-{
-	cpu_set_t one;
-
-	CPU_ZERO(&one);
-	which %= (unsigned)CPU_COUNT(all);
-	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, all) && which-- == 0)
-			CPU_SET(cpu, &one);
-	sched_setaffinity(0, sizeof(one), &one);
-}
-
 static void *hitter_run(void *argument)
 {
 	struct hitter *hitter = argument;
@@ -101,7 +89,7 @@ static void *hitter_run(void *argument)
 
 	sched_getaffinity(0, sizeof(all), &all);
 	if (hitter->pinned)
-		stay_on_processor(&all, hitter->processor);
+		processors_stay(&all, hitter->processor);
 	for (unsigned n = hitter->from; n < hitter->to; n++)
 		hit(n, hitter->offset);
 	pthread_barrier_wait(&start_line);

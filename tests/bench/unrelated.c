@@ -19,9 +19,10 @@
 
 #include "buffers.h"
 #include "figures.h"
+#include "processors.h"
 
 #define ROUND	32	/* of one thread */
-#define ROUNDS	80
+#define ROUNDS	320
 
 static int channel;
 static pid_t other;
@@ -45,27 +46,39 @@ static double time_munmap(void)
 	return end - start;
 }
 
+struct worker {
+	pthread_t thread;
+	unsigned number;
+	double *times;
+};
+
 static void *round_run(void *argument)
 {
-	double *times = argument;
+	struct worker *worker = argument;
+	cpu_set_t all;
 
+	sched_getaffinity(0, sizeof(all), &all);
+	processors_stay(&all, worker->number);
 	pthread_barrier_wait(&start_line);
 	for (unsigned i = 0; i < ROUND; i++)
-		times[i] = time_munmap();
+		worker->times[i] = time_munmap();
+	sched_setaffinity(0, sizeof(all), &all);
 	return NULL;
 }
 
 /* One round of this process; @times has room for those of all threads. */
 static void round_measure(unsigned threads, double *times)
 {
-	pthread_t workers[MOST_THREADS];
+	struct worker workers[MOST_THREADS];
 
 	pthread_barrier_init(&start_line, NULL, threads);
+	for (unsigned i = 0; i < threads; i++)
+		workers[i] = (struct worker){ .number = i, .times = times + i * ROUND };
 	for (unsigned i = 1; i < threads; i++)
-		must(-pthread_create(&workers[i], NULL, round_run, times + i * ROUND), "thread");
-	round_run(times);
+		must(-pthread_create(&workers[i].thread, NULL, round_run, &workers[i]), "thread");
+	round_run(&workers[0]);
 	for (unsigned i = 1; i < threads; i++)
-		pthread_join(workers[i], NULL);
+		pthread_join(workers[i].thread, NULL);
 	pthread_barrier_destroy(&start_line);
 }
 
@@ -123,8 +136,9 @@ double unrelated_measure(unsigned threads, double *elsewhere)
 		transfer(read(channel, there + i * each, each * sizeof(there[0])),
 			 each * sizeof(there[0]));
 	}
-	*elsewhere = median(there, rounds * each);
-	return median(here, rounds * each);
+	/* What is compared are the undisturbed ones; the median would follow the machine's load. */
+	*elsewhere = quantile(there, rounds * each, 0.25);
+	return quantile(here, rounds * each, 0.25);
 }
 
 void unrelated_stop(void)
