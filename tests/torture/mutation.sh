@@ -72,6 +72,8 @@ split)
 	export WSDIRECT_PROVIDER=$(realpath "$3")
 	export TORTURE_PROVIDER=$provider
 	held=10
+	# What the mutation keeps for so long would soon be all of that small pool.
+	echo 0 >/proc/sys/vm/nr_hugepages
 	torture both 20 "$SRANDOM" "$held" || fail "the shim does harm"
 	export TORTURE_PROVIDER=$(realpath "$2")
 	must_fail
