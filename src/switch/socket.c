@@ -210,15 +210,15 @@ static int sleep_until(struct sleeper *sleeper, int completion, int64_t deadline
 
 /*
  * How long the next wait of this session polls: longer after a sleep that polling a bit longer
- * would have spared, as in a stream of transfers; as the setting says again after one
- * that was long. So a connection that waits for its program does not burn a processor.
+ * would have spared, as in a stream of transfers; as the setting says again after one that
+ * was long or in vain. So a connection that waits for its program does not burn a processor.
  */
-static void learn_poll_time(struct session *session, int64_t waited)
+static void learn_poll_time(struct session *session, int64_t waited, bool in_vain)
 {
 	int64_t least = (int64_t)setting_number(SETTING_poll_time) * 1000;
 	int64_t most = least * POLL_GROWTH_MOST;
 
-	if (waited > most)
+	if (in_vain || waited > most)
 		session->poll_time = least;
 	else if (session->poll_time < most)
 		session->poll_time = 2 * session->poll_time < most ? 2 * session->poll_time : most;
@@ -235,6 +235,8 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 
 	if (!waiter)
 		return -EMFILE;
+	if (deadline >= 0 && deadline < poll_until)
+		poll_until = deadline;
 	/*
 	 * An answer is often nearer than a sleep is short. The lock is let go in
 	 * between so that a thread that sends does not wait for one that receives.
@@ -259,7 +261,7 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 		socket_progress(socket);
 	}
 	sleeper_leave(&sleeper);
-	learn_poll_time(session, clock_now() - started);
+	learn_poll_time(session, clock_now() - started, session->generation == seen);
 	if (session->generation != seen && result == -ETIMEDOUT)
 		result = 0;
 	if (result == -EINTR && !interruptible)
