@@ -31,13 +31,12 @@
 #include "text.h"
 
 #define PAGE_MAGIC	UINT64_C(0x7461747364737731)	/* "1wsdstat" */
-#define PAGE_SHARDS	32
+#define OWN_SHARDS	24	/* of one thread each, the first ones */
+#define SHARED_SHARDS	8	/* for those that come later */
+#define PAGE_SHARDS	(OWN_SHARDS + SHARED_SHARDS)
 #define CACHE_LINE	64
 
-/*
- * A shard is whole pairs of cache lines, since processors fetch lines in pairs.
- * Threads beyond the number of shards share one; the additions are atomic.
- */
+/* A shard is whole pairs of cache lines, since processors fetch lines in pairs. */
 struct statistics_shard {
 	_Alignas(2 * CACHE_LINE) _Atomic uint64_t counters[STATISTIC_COUNT];
 };
@@ -49,7 +48,7 @@ struct statistics_page {
 	uint64_t image;			/* of the program that made the page */
 	uint64_t start_time;
 	int32_t pid;
-	_Atomic uint32_t next_shard;	/* threads that have counted, in all copies */
+	_Atomic uint32_t owned_shards;	/* given to threads, in all copies of this code */
 	char program[64];
 	struct statistics_shard shards[PAGE_SHARDS];
 };
@@ -82,8 +81,14 @@ static char page_path[PATH_MAX];
 
 static pthread_once_t statistics_once = PTHREAD_ONCE_INIT;
 
-/* 1 + this thread's shard; 0: none yet. Initial-exec, so that no access allocates. */
-static __thread uint32_t thread_shard __attribute__((tls_model("initial-exec")));
+/*
+ * This thread's shard, and of which page; NULL: of none. Initial-exec, so that no access
+ * allocates.
+ */
+static __thread struct {
+	struct statistics_page *page;
+	uint32_t shard;
+} thread __attribute__((tls_model("initial-exec")));
 
 static struct statistics_page *page_current(void)
 {
@@ -263,7 +268,7 @@ static void statistics_start(void)
 				early += atomic_exchange_explicit(
 					&private_page.shards[shard].counters[i], 0,
 					memory_order_relaxed);
-			atomic_fetch_add_explicit(&page->shards[0].counters[i], early,
+			atomic_fetch_add_explicit(&page->shards[OWN_SHARDS].counters[i], early,
 						  memory_order_relaxed);
 		}
 		/* Pairs with the acquire load in page_current(). */
@@ -284,6 +289,8 @@ void statistics_forked(void)
 	void *private;
 
 	page_creator = 0;
+	/* The page to come starts to give shards away anew. */
+	thread.page = NULL;
 	if (page == &private_page) {
 		memset(&private_page, 0, sizeof(private_page));
 		return;
@@ -311,18 +318,46 @@ static void __attribute__((destructor)) statistics_close(void)
 	page_creator = 0;
 }
 
+/*
+ * A signal handler may come in between and do the same: so the page is set last, and what
+ * follows from the shard is asked of its number alone.
+ */
+static __attribute__((noinline)) void thread_take_shard(struct statistics_page *page)
+{
+	uint32_t shard = OWN_SHARDS;
+
+	/* statistics_start() empties the private page while others may count: nobody's own. */
+	if (page != &private_page &&
+	    atomic_load_explicit(&page->owned_shards, memory_order_relaxed) < OWN_SHARDS)
+		shard = atomic_fetch_add_explicit(&page->owned_shards, 1, memory_order_relaxed);
+	if (shard >= OWN_SHARDS)
+		shard = OWN_SHARDS + (uint32_t)system_gettid() % SHARED_SHARDS;
+	thread.shard = shard;
+	atomic_signal_fence(memory_order_seq_cst);
+	thread.page = page;
+}
+
+/*
+ * In one instruction, so that a signal handler loses no addition, but without a lock on the
+ * memory: nobody else writes to this thread's shard. This is what a hit of the cache pays.
+ */
+static inline void add_to_own(_Atomic uint64_t *counter, uint64_t amount)
+{
+	__asm__("addq %1, %0" : "+m"(*(uint64_t *)counter) : "er"(amount) : "cc");
+}
+
 void statistic_add(enum statistic which, uint64_t amount)
 {
 	struct statistics_page *page = page_current();
-	uint32_t shard = thread_shard;
+	_Atomic uint64_t *counter;
 
-	if (__builtin_expect(shard == 0, 0)) {
-		shard = 1 + atomic_fetch_add_explicit(&page->next_shard, 1, memory_order_relaxed) %
-			PAGE_SHARDS;
-		thread_shard = shard;
-	}
-	atomic_fetch_add_explicit(&page->shards[shard - 1].counters[which], amount,
-				  memory_order_relaxed);
+	if (__builtin_expect(thread.page != page, 0))
+		thread_take_shard(page);
+	counter = &page->shards[thread.shard].counters[which];
+	if (__builtin_expect(thread.shard < OWN_SHARDS, 1))
+		add_to_own(counter, amount);
+	else
+		atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
 }
 
 uint64_t statistic_read(enum statistic which)

@@ -16,8 +16,8 @@
  * below a count that was true once is a pointer that was true once, or NULL where
  * the count became visible before the entry.
  *
- * In front of the arrays lies a table hashed by start, of as little authority: it
- * makes the usual look-up, of a buffer from its start, three loads.
+ * In front of the arrays lies a table hashed by page, of as little authority: it makes
+ * the usual look-up, of a buffer from where it was used before, three loads.
  *
  * Two neighbouring leaves together hold more than half a leaf's entries: this
  * bounds the number of leaves.
@@ -263,12 +263,10 @@ void region_index_insert(struct region_index *index, struct cache_region *region
 {
 	uintptr_t start = region->start;
 	uint32_t which = 0;
-	struct index_shortcut *shortcut = region_index_shortcut(index, start);
 	struct index_leaf *leaf;
 	uint32_t at;
 
-	entry_write(shortcut->start, start);
-	entry_write(shortcut->region, region);
+	region_index_remember(index, start, region);
 	if (entry_read(index->leaf_count) == 0) {
 		leaf = leaf_take(index);
 		leaf_insert(leaf, 0, start, region);

@@ -30,9 +30,9 @@ struct index_leaf {
 	struct index_leaf *next_free;
 };
 
-/* Where a region starts, by the hash of the address. A later one displaces an earlier one. */
+/* The region last found for a page, by the hash of the address. A later page displaces an earlier. */
 struct index_shortcut {
-	_Atomic uintptr_t start;
+	_Atomic uintptr_t page;
 	struct cache_region *_Atomic region;	/* NULL: none */
 };
 
@@ -54,28 +54,42 @@ struct region_index {
 int region_index_init(struct region_index *index, uint32_t capacity);
 void region_index_free(struct region_index *index);
 
-/* Where the index keeps the shortcut to a region that starts at @start. */
+/* Where the index keeps the shortcut from the page that starts at @page. */
 static inline struct index_shortcut *region_index_shortcut(const struct region_index *index,
-							   uintptr_t start)
+							   uintptr_t page)
 {
-	uint64_t hash = (uint64_t)(start >> INDEX_PAGE_BITS) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t hash = (uint64_t)(page >> INDEX_PAGE_BITS) * UINT64_C(0x9e3779b97f4a7c15);
 
 	/* In two shifts, since there may be 0 bits. */
 	return &index->shortcuts[hash >> 1 >> (63 - index->shortcut_bits)];
 }
 
 /*
- * A region that starts at @address, in one step: most buffers are used from their
- * start. May find none where there is one, even with the lock. Any thread.
+ * The region last remembered for the page that starts at @page, in one step: most buffers are
+ * used again from where they were used before. A hint even with the lock: it may be NULL, or
+ * a region that has left, or another. Any thread.
  */
-static inline struct cache_region *region_index_at(const struct region_index *index,
-						   uintptr_t address)
+static inline struct cache_region *region_index_hint(const struct region_index *index,
+						     uintptr_t page)
 {
-	const struct index_shortcut *shortcut = region_index_shortcut(index, address);
+	const struct index_shortcut *shortcut = region_index_shortcut(index, page);
 
-	if (atomic_load_explicit(&shortcut->start, memory_order_relaxed) != address)
+	if (atomic_load_explicit(&shortcut->page, memory_order_relaxed) != page)
 		return NULL;
 	return atomic_load_explicit(&shortcut->region, memory_order_relaxed);
+}
+
+/*
+ * Remembers @region for the page that starts at @page; a region that is inserted is remembered for
+ * its first page. Any thread: should the words of two threads get mixed, the hint is wrong.
+ */
+static inline void region_index_remember(struct region_index *index, uintptr_t page,
+					 struct cache_region *region)
+{
+	struct index_shortcut *shortcut = region_index_shortcut(index, page);
+
+	atomic_store_explicit(&shortcut->page, page, memory_order_relaxed);
+	atomic_store_explicit(&shortcut->region, region, memory_order_relaxed);
 }
 
 /* The region with the largest start <= @address, or NULL. Any thread: see above. */

@@ -21,7 +21,7 @@
  * device never touches memory that was freed.
  *
  * Without a lock. A hit writes to the region it hits and nothing else that is shared
- * (counters are per thread). It needs no protection against reclaiming, since
+ * (counters are per thread), save that one for another page than before leaves a hint. It needs no protection against reclaiming, since
  * regions and index leaves stay mapped as long as the cache lives, and are only
  * reused: a reader may hold a pointer to a region that has become another one. So
  * nothing is believed that was read on the way. The reader takes a reference, which
@@ -112,14 +112,14 @@ static inline unsigned first_index(unsigned access)
 
 /*
  * A region that covers [start, end), held for the caller, or NULL. Takes no lock. First those
- * that start where the range does: this is what a usual hit is made of.
+ * that were found for the same page before: this is what a usual hit is made of.
  */
-static inline struct cache_region *cache_find_from_start(struct cache *cache, uintptr_t start,
-							 uintptr_t end, unsigned access)
+static inline struct cache_region *cache_find_by_hint(struct cache *cache, uintptr_t start,
+						      uintptr_t end, unsigned access)
 {
 	for (unsigned which = first_index(access); which < INDEX_COUNT; which++) {
-		struct cache_region *region = region_index_at(&cache->indexes[which],
-							      start & ~cache->page_mask);
+		struct cache_region *region = region_index_hint(&cache->indexes[which],
+								start & ~cache->page_mask);
 
 		if (region_answers(cache, region, start, end, access))
 			return region;
@@ -127,18 +127,22 @@ static inline struct cache_region *cache_find_from_start(struct cache *cache, ui
 	return NULL;
 }
 
-/* The others. */
-static NOT_INLINE struct cache_region *cache_find_across(struct cache *cache, uintptr_t start,
-							 uintptr_t end, unsigned access)
+/* The others; what is found is remembered. */
+static NOT_INLINE struct cache_region *cache_find_by_search(struct cache *cache, uintptr_t start,
+							    uintptr_t end, unsigned access)
 {
+	uintptr_t page = start & ~cache->page_mask;
+
 	for (unsigned which = first_index(access); which < INDEX_COUNT; which++) {
-		const struct region_index *index = &cache->indexes[which];
+		struct region_index *index = &cache->indexes[which];
 		struct cache_region *region = region_index_before(index, start);
 
 		/* Not one that was asked before. */
-		if (region != region_index_at(index, start & ~cache->page_mask) &&
-		    region_answers(cache, region, start, end, access))
-			return region;
+		if (region == region_index_hint(index, page) ||
+		    !region_answers(cache, region, start, end, access))
+			continue;
+		region_index_remember(index, page, region);
+		return region;
 	}
 	return NULL;
 }
@@ -288,9 +292,9 @@ int cache_get(struct cache *cache, struct cache_device *device, const void *addr
 	if (!monitor_is_ours(cache->monitor))
 		return -EPERM;
 
-	found = cache_find_from_start(cache, start, end, access);
+	found = cache_find_by_hint(cache, start, end, access);
 	if (!found)
-		found = cache_find_across(cache, start, end, access);
+		found = cache_find_by_search(cache, start, end, access);
 	if (found && region_handle(found, device->index)) {
 		if (!atomic_load_explicit(&found->recent, memory_order_relaxed))
 			atomic_store_explicit(&found->recent, true, memory_order_relaxed);

@@ -4,18 +4,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "settings.h"
 #include "statistics.h"
 
-#define THREADS		8
-#define ADDITIONS	20000
+#define THREADS		40	/* more than have a shard of their own */
+#define ADDITIONS	200000
 
 static char directory[] = "/tmp/wsdirect-statistics-XXXXXX";
 
@@ -69,6 +71,55 @@ START_TEST(threads_lose_no_addition)
 	ck_assert_uint_eq(snapshot.values[STATISTIC_cache_hits], 2 * THREADS * ADDITIONS);
 	ck_assert_str_eq(snapshot.program, program_invocation_short_name);
 	ck_assert_uint_gt(snapshot.start_time, 0);
+}
+END_TEST
+
+static volatile sig_atomic_t signals;
+
+static void count_in_signal(int number)
+{
+	(void)number;
+	statistic_add(STATISTIC_cache_hits, 1);
+	signals++;
+}
+
+START_TEST(signal_handlers_lose_no_addition)
+{
+	struct itimerval often = { .it_interval.tv_usec = 50, .it_value.tv_usec = 50 };
+	struct sigaction action = { .sa_handler = count_in_signal };
+	uint64_t own = 0;
+
+	statistics_open();
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (; signals < 2000; own++)
+		statistic_add(STATISTIC_cache_hits, 1);
+	often = (struct itimerval){ 0 };
+	setitimer(ITIMER_REAL, &often, NULL);
+	ck_assert_uint_eq(statistic_read(STATISTIC_cache_hits), own + (uint64_t)signals);
+}
+END_TEST
+
+/* What the threads of a child own is given away anew. */
+START_TEST(threads_of_a_child_lose_no_addition)
+{
+	pthread_t other;
+	pid_t child;
+	int status;
+
+	statistics_open();
+	statistic_add(STATISTIC_cache_hits, 1);
+	child = fork();
+	if (child == 0) {
+		statistics_forked();
+		if (pthread_create(&other, NULL, count, NULL))
+			_exit(2);
+		count(NULL);
+		pthread_join(other, NULL);
+		_exit(statistic_read(STATISTIC_cache_hits) != 2 * 2 * ADDITIONS);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
 }
 END_TEST
 
@@ -242,6 +293,8 @@ int main(void)
 
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_test(tests, threads_lose_no_addition);
+	tcase_add_test(tests, signal_handlers_lose_no_addition);
+	tcase_add_test(tests, threads_of_a_child_lose_no_addition);
 	tcase_add_test(tests, counts_made_before_opening_are_kept);
 	tcase_add_test(tests, no_directory_means_private_counting);
 	tcase_add_test(tests, page_left_by_another_process_is_replaced);

@@ -39,6 +39,24 @@ START_TEST(any_part_of_a_region_is_a_hit)
 }
 END_TEST
 
+/* A page that was once found in a region is looked for there first, whatever is there now. */
+START_TEST(hint_left_by_a_region_that_has_gone_is_no_answer)
+{
+	touch(10, 8, MEMORY_READ);
+	touch(12, 1, MEMORY_READ);
+	touch(14, 1, MEMORY_READ);
+	ck_assert_int_eq(release(10, 8), 0);
+	touch(12, 1, MEMORY_READ);
+	ck_assert_uint_eq(atomic_load(&nic.made), 2);
+	/* It may use the other's memory now. */
+	touch(14, 1, MEMORY_READ);
+	touch(14, 1, MEMORY_READ);
+	touch(10, 1, MEMORY_READ);
+	ck_assert_uint_eq(atomic_load(&nic.made), 4);
+	ck_assert_uint_eq(cached(), 3);
+}
+END_TEST
+
 START_TEST(regions_are_whole_pages)
 {
 	struct cache_region *region;
@@ -433,6 +451,7 @@ int main(void)
 	tests = fixture_case(suite, "hits");
 	tcase_add_test(tests, second_get_is_a_hit);
 	tcase_add_test(tests, any_part_of_a_region_is_a_hit);
+	tcase_add_test(tests, hint_left_by_a_region_that_has_gone_is_no_answer);
 	tcase_add_test(tests, regions_are_whole_pages);
 	tcase_add_test(tests, a_hit_takes_no_lock);
 	tcase_add_test(tests, beyond_the_end_is_a_miss);

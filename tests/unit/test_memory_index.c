@@ -56,9 +56,9 @@ static struct cache_region *model_after(uintptr_t address)
 
 static void compare(uintptr_t address)
 {
-	struct cache_region *there = region_index_at(&index_under_test, address);
+	struct cache_region *there = region_index_hint(&index_under_test, address);
 
-	/* A shortcut may be missing, but not wrong. */
+	/* While nobody remembers another, a hint may be missing, but not wrong. */
 	ck_assert(!there || (there == model_before(address) && there->start == address));
 	ck_assert_ptr_eq(region_index_before(&index_under_test, address), model_before(address));
 	ck_assert_ptr_eq(region_index_after(&index_under_test, address), model_after(address));
@@ -110,15 +110,28 @@ START_TEST(random_changes_match_a_list)
 }
 END_TEST
 
-START_TEST(shortcuts_lead_to_most_regions)
+START_TEST(hints_lead_to_most_regions)
 {
 	unsigned found = 0;
 
 	for (unsigned place = 0; place < CAPACITY; place++)
 		insert(place * 2);
 	for (unsigned place = 0; place < CAPACITY; place++)
-		found += region_index_at(&index_under_test, (uintptr_t)place * 2 * PAGE) != NULL;
+		found += region_index_hint(&index_under_test, (uintptr_t)place * 2 * PAGE) != NULL;
 	ck_assert_uint_gt(found, CAPACITY / 2);
+}
+END_TEST
+
+START_TEST(what_is_remembered_last_is_the_hint)
+{
+	insert(3);
+	region_index_remember(&index_under_test, 9 * PAGE, &regions[3]);
+	ck_assert_ptr_eq(region_index_hint(&index_under_test, 9 * PAGE), &regions[3]);
+	insert(9);
+	ck_assert_ptr_eq(region_index_hint(&index_under_test, 9 * PAGE), &regions[9]);
+	take_out(9);
+	ck_assert_ptr_null(region_index_hint(&index_under_test, 9 * PAGE));
+	compare(9 * PAGE);
 }
 END_TEST
 
@@ -153,7 +166,8 @@ int main(void)
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_test(tests, empty_index_finds_nothing);
 	tcase_add_loop_test(tests, random_changes_match_a_list, 1, 5);
-	tcase_add_test(tests, shortcuts_lead_to_most_regions);
+	tcase_add_test(tests, hints_lead_to_most_regions);
+	tcase_add_test(tests, what_is_remembered_last_is_the_hint);
 	tcase_add_test(tests, room_suffices_for_any_order);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_ENV);
