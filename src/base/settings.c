@@ -71,7 +71,7 @@ static const char *const tool_variables[] = {
 };
 
 /* All of it is written by settings_load() only, under settings_once. */
-static uint64_t numbers[SETTING_NUMBERS] = {
+uint64_t setting_numbers[SETTING_NUMBERS] = {
 	SETTINGS_LIST(SETTING_NUMBER_INITIAL, SETTING_SKIP_TEXT)
 };
 static const char *texts[SETTING_TEXTS] = {
@@ -135,14 +135,14 @@ static void number_take(const struct setting *setting, const struct source *sour
 
 	if (error == -EINVAL)
 		source_complain(source, name, "'%.*s' is not a number; using %llu", (int)length,
-				value, (unsigned long long)numbers[setting->which]);
+				value, (unsigned long long)setting_numbers[setting->which]);
 	else if (error || number < setting->least || number > setting->most)
 		source_complain(source, name, "'%.*s' is not from %llu to %llu; using %llu",
 				(int)length, value, (unsigned long long)setting->least,
 				(unsigned long long)setting->most,
-				(unsigned long long)numbers[setting->which]);
+				(unsigned long long)setting_numbers[setting->which]);
 	else if (!source->report)
-		numbers[setting->which] = number;
+		setting_numbers[setting->which] = number;
 }
 
 static void text_take(const struct setting *setting, const struct source *source,
@@ -378,11 +378,6 @@ static void settings_load(void)
 void settings_open(void)
 {
 	pthread_once(&settings_once, settings_load);
-}
-
-uint64_t setting_number(enum setting_number which)
-{
-	return numbers[which];
 }
 
 const char *setting_text(enum setting_text which)

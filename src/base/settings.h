@@ -26,11 +26,11 @@
 	NUMBER(statistics_keep, 0, 0, 1, "leave the statistics page behind when the program ends") \
 	NUMBER(connect_timeout, 1000, 10, 60000, "longest wait for a SAN connection before TCP is tried, in milliseconds") \
 	NUMBER(tcp_memory, 60000, 0, 3600000, "how long a destination that does not speak the SAN is remembered, in milliseconds") \
-	NUMBER(rdma_threshold, 32768, 1, 1073741824, "sends of at least this many bytes use RDMA") \
+	NUMBER(rdma_threshold, 131072, 1, 1073741824, "sends of at least this many bytes use RDMA") \
 	NUMBER(send_patience, 500, 20, 3600000, "how long a large blocking send waits for a peer that takes nothing, before it is copied and returns, in milliseconds") \
 	NUMBER(exit_patience, 10000, 0, 3600000, "how long a program that ends waits for peers that take nothing of what it sent, in milliseconds") \
 	TEXT(rdma_direction, "auto", "who moves large data: read (receiver pulls), write (sender pushes), auto") \
-	NUMBER(poll_time, 50, 0, 1000000, "how long a blocking call polls the completion queue before it sleeps, in microseconds; up to 20 times as long where sleeps turn out short") \
+	NUMBER(poll_time, 50, 0, 1000000, "how long a blocking call polls the completion queue before it sleeps, in microseconds; up to 20 times as long where sleeps turn out short, or 100 times while large data is on its way") \
 	NUMBER(message_size, 1024, 256, 65536, "bytes of one message buffer of an idle connection") \
 	NUMBER(message_count, 8, 4, 256, "message buffers posted for receiving on an idle connection") \
 	TEXT(memory_monitor, "auto", "what watches registered memory: auto (the kernel module or none), module, none, userfaultfd") \
@@ -57,8 +57,14 @@ enum setting_text {
 /* Parses environment and file; idempotent, called from each library's constructor. */
 void settings_open(void);
 
-/* Valid after settings_open(); never change afterwards, so need no lock. */
-uint64_t setting_number(enum setting_number which);
+/* Valid after settings_open(); written by it alone, never change afterwards, so need no lock. */
+extern uint64_t setting_numbers[SETTING_NUMBERS];
+
+static inline uint64_t setting_number(enum setting_number which)
+{
+	return setting_numbers[which];
+}
+
 const char *setting_text(enum setting_text which);
 
 #endif

@@ -81,14 +81,10 @@ static char page_path[PATH_MAX];
 
 static pthread_once_t statistics_once = PTHREAD_ONCE_INIT;
 
-/*
- * This thread's shard, and of which page; NULL: of none. Initial-exec, so that no access
- * allocates.
- */
-static __thread struct {
-	struct statistics_page *page;
-	uint32_t shard;
-} thread __attribute__((tls_model("initial-exec")));
+__thread uint64_t *statistics_own;
+
+/* Of a thread that has none of its own: 1 + which of the shared shards it uses; 0: none yet. */
+static __thread uint32_t shared_shard;
 
 static struct statistics_page *page_current(void)
 {
@@ -290,7 +286,7 @@ void statistics_forked(void)
 
 	page_creator = 0;
 	/* The page to come starts to give shards away anew. */
-	thread.page = NULL;
+	statistics_own = NULL;
 	if (page == &private_page) {
 		memset(&private_page, 0, sizeof(private_page));
 		return;
@@ -319,45 +315,34 @@ static void __attribute__((destructor)) statistics_close(void)
 }
 
 /*
- * A signal handler may come in between and do the same: so the page is set last, and what
- * follows from the shard is asked of its number alone.
+ * A signal handler may come in between and do the same. Then a shard is given away for
+ * nothing; what was counted there is in the sum.
  */
-static __attribute__((noinline)) void thread_take_shard(struct statistics_page *page)
+static uint64_t *take_own(struct statistics_page *page)
 {
-	uint32_t shard = OWN_SHARDS;
+	uint32_t shard;
 
 	/* statistics_start() empties the private page while others may count: nobody's own. */
-	if (page != &private_page &&
-	    atomic_load_explicit(&page->owned_shards, memory_order_relaxed) < OWN_SHARDS)
-		shard = atomic_fetch_add_explicit(&page->owned_shards, 1, memory_order_relaxed);
-	if (shard >= OWN_SHARDS)
-		shard = OWN_SHARDS + (uint32_t)system_gettid() % SHARED_SHARDS;
-	thread.shard = shard;
-	atomic_signal_fence(memory_order_seq_cst);
-	thread.page = page;
+	if (page == &private_page ||
+	    atomic_load_explicit(&page->owned_shards, memory_order_relaxed) >= OWN_SHARDS)
+		return NULL;
+	shard = atomic_fetch_add_explicit(&page->owned_shards, 1, memory_order_relaxed);
+	return shard < OWN_SHARDS ? (uint64_t *)(uintptr_t)page->shards[shard].counters : NULL;
 }
 
-/*
- * In one instruction, so that a signal handler loses no addition, but without a lock on the
- * memory: nobody else writes to this thread's shard. This is what a hit of the cache pays.
- */
-static inline void add_to_own(_Atomic uint64_t *counter, uint64_t amount)
-{
-	__asm__("addq %1, %0" : "+m"(*(uint64_t *)counter) : "er"(amount) : "cc");
-}
-
-void statistic_add(enum statistic which, uint64_t amount)
+void statistic_add_shared(enum statistic which, uint64_t amount)
 {
 	struct statistics_page *page = page_current();
-	_Atomic uint64_t *counter;
 
-	if (__builtin_expect(thread.page != page, 0))
-		thread_take_shard(page);
-	counter = &page->shards[thread.shard].counters[which];
-	if (__builtin_expect(thread.shard < OWN_SHARDS, 1))
-		add_to_own(counter, amount);
-	else
-		atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
+	statistics_own = take_own(page);
+	if (statistics_own) {
+		statistic_add(which, amount);
+		return;
+	}
+	if (!shared_shard)
+		shared_shard = 1 + (uint32_t)system_gettid() % SHARED_SHARDS;
+	atomic_fetch_add_explicit(&page->shards[OWN_SHARDS + shared_shard - 1].counters[which],
+				  amount, memory_order_relaxed);
 }
 
 uint64_t statistic_read(enum statistic which)

@@ -63,8 +63,25 @@ void statistics_open(void);
 /* After fork in the child: a page of its own. Async-signal-safe. */
 void statistics_forked(void);
 
+/* For statistic_add() alone: this thread's own counters, NULL while it has none, and the way then. */
+extern __thread uint64_t *statistics_own __attribute__((tls_model("initial-exec")));
+void statistic_add_shared(enum statistic which, uint64_t amount);
+
 /* Adds to this thread's shard. Any thread, any context, no lock. */
-void statistic_add(enum statistic which, uint64_t amount);
+static inline void statistic_add(enum statistic which, uint64_t amount)
+{
+	uint64_t *own = statistics_own;
+
+	if (__builtin_expect(!own, 0)) {
+		statistic_add_shared(which, amount);
+		return;
+	}
+	/*
+	 * In one instruction, so that a signal handler loses no addition, but without a lock on
+	 * the memory: nobody else writes there. This is what a hit of the cache pays.
+	 */
+	__asm__("addq %1, %0" : "+m"(own[which]) : "er"(amount) : "cc");
+}
 
 /* Sum over the shards of this process. */
 uint64_t statistic_read(enum statistic which);

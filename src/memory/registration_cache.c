@@ -298,8 +298,8 @@ int cache_get(struct cache *cache, struct cache_device *device, const void *addr
 	if (found && region_handle(found, device->index)) {
 		if (!atomic_load_explicit(&found->recent, memory_order_relaxed))
 			atomic_store_explicit(&found->recent, true, memory_order_relaxed);
-		statistic_add(STATISTIC_cache_hits, 1);
 		*region = found;
+		statistic_add(STATISTIC_cache_hits, 1);
 		return 0;
 	}
 	if (found)

@@ -9,7 +9,7 @@
 . "$(dirname -- "$0")/lib.sh"
 
 expect_status 0 "$wsdirect" settings
-expect_line out '^  rdma_threshold +32768$'
+expect_line out '^  rdma_threshold +131072$'
 expect_status 0 "$wsdirect" settings --brief
 expect_line out '^log = warn$'
 

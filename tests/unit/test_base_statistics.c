@@ -100,6 +100,17 @@ START_TEST(signal_handlers_lose_no_addition)
 }
 END_TEST
 
+static pthread_barrier_t barrier;
+
+/* Long enough to meet the other thread on another processor. */
+static void *count_together(void *unused)
+{
+	pthread_barrier_wait(&barrier);
+	for (int i = 0; i < 50; i++)
+		count(NULL);
+	return unused;
+}
+
 /* What the threads of a child own is given away anew. */
 START_TEST(threads_of_a_child_lose_no_addition)
 {
@@ -112,11 +123,12 @@ START_TEST(threads_of_a_child_lose_no_addition)
 	child = fork();
 	if (child == 0) {
 		statistics_forked();
-		if (pthread_create(&other, NULL, count, NULL))
+		pthread_barrier_init(&barrier, NULL, 2);
+		if (pthread_create(&other, NULL, count_together, NULL))
 			_exit(2);
-		count(NULL);
+		count_together(NULL);
 		pthread_join(other, NULL);
-		_exit(statistic_read(STATISTIC_cache_hits) != 2 * 2 * ADDITIONS);
+		_exit(statistic_read(STATISTIC_cache_hits) != 2 * 50 * 2 * ADDITIONS);
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_int_eq(status, 0);
