@@ -63,21 +63,40 @@ static ssize_t vector_check(const struct iovec **vector, size_t count, struct io
 	return 1;
 }
 
+static ssize_t send_checked(struct socket *socket, const struct iovec *vector, int count, int flags)
+{
+	ssize_t result;
+
+	/* A connection is not opened a second time. */
+	if (flags & MSG_FASTOPEN)
+		return -EISCONN;
+	pthread_cleanup_push(put_cancelled, socket);
+	result = socket_send(socket, vector, count, flags);
+	pthread_cleanup_pop(0);
+	if (result == -EPIPE && !(flags & MSG_NOSIGNAL))
+		raise_broken_pipe();
+	return result;
+}
+
 ssize_t transfer_send(struct socket *socket, const struct iovec *vector, size_t count, int flags)
 {
 	struct iovec single;
 	ssize_t result = vector_check(&vector, count, &single, true);
 
-	if (result < 0)
-		return result;
-	/* A connection is not opened a second time. */
-	if (flags & MSG_FASTOPEN)
-		return -EISCONN;
+	return result < 0 ? result : send_checked(socket, vector, (int)result, flags);
+}
+
+static ssize_t receive_checked(struct socket *socket, const struct iovec *vector, int count,
+			       int flags)
+{
+	ssize_t result;
+
+	/* The kernel's queue of errors is about the kernel's packets. */
+	if (flags & MSG_ERRQUEUE)
+		return -EAGAIN;
 	pthread_cleanup_push(put_cancelled, socket);
-	result = socket_send(socket, vector, (int)result, flags);
+	result = socket_receive(socket, vector, count, flags);
 	pthread_cleanup_pop(0);
-	if (result == -EPIPE && !(flags & MSG_NOSIGNAL))
-		raise_broken_pipe();
 	return result;
 }
 
@@ -86,29 +105,25 @@ ssize_t transfer_receive(struct socket *socket, const struct iovec *vector, size
 	struct iovec single;
 	ssize_t result = vector_check(&vector, count, &single, !(flags & MSG_TRUNC));
 
-	if (result < 0)
-		return result;
-	/* The kernel's queue of errors is about the kernel's packets. */
-	if (flags & MSG_ERRQUEUE)
-		return -EAGAIN;
-	pthread_cleanup_push(put_cancelled, socket);
-	result = socket_receive(socket, vector, (int)result, flags);
-	pthread_cleanup_pop(0);
-	return result;
+	return result < 0 ? result : receive_checked(socket, vector, (int)result, flags);
 }
 
 static ssize_t send_buffer(struct socket *socket, const void *data, size_t size, int flags)
 {
 	struct iovec vector = { (void *)(uintptr_t)data, size < TRANSFER_MOST ? size : TRANSFER_MOST };
 
-	return transfer_send(socket, &vector, 1, flags);
+	if (size && address_is_bad(data))
+		return -EFAULT;
+	return send_checked(socket, &vector, 1, flags);
 }
 
 static ssize_t receive_buffer(struct socket *socket, void *buffer, size_t size, int flags)
 {
 	struct iovec vector = { buffer, size < TRANSFER_MOST ? size : TRANSFER_MOST };
 
-	return transfer_receive(socket, &vector, 1, flags);
+	if (size && address_is_bad(buffer) && !(flags & MSG_TRUNC))
+		return -EFAULT;
+	return receive_checked(socket, &vector, 1, flags);
 }
 
 /* ---- sending ---- */
