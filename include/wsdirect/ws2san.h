@@ -604,12 +604,13 @@ int WSPAPI WSPStartupEx(WORD wVersionRequested, LPWSPDATA lpWSPData,
 #define SIO_WSDIRECT_MEMORY_DESCRIPTOR		_WSAIOR(IOC_VENDOR, 3)
 
 /*
- * No arguments. Polls the device and completes what is done: after it,
+ * in, optional: DWORD, how often to look at the device until something is done (1); the
+ * socket is busy meanwhile. Completes what is done: after it,
  * WSA_OVERLAPPED_PENDING tells the truth about every request of the socket. Returns
  * SOCKET_ERROR with WSAECONNRESET when the connection is over and every request has
  * completed; WSAENOTCONN on a socket that never was connected.
  */
-#define SIO_WSDIRECT_POLL			_WSAIO(IOC_VENDOR, 4)
+#define SIO_WSDIRECT_POLL			_WSAIOW(IOC_VENDOR, 4)
 
 /* out: the sockaddr of this end, of the peer. WSAENOTCONN for the latter without a peer. */
 #define SIO_WSDIRECT_LOCAL_ADDRESS		_WSAIOR(IOC_VENDOR, 5)

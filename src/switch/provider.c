@@ -234,14 +234,14 @@ bool provider_has_address(struct provider *provider, const struct sockaddr *addr
 
 /* ---- one companion ---- */
 
-void provider_poll(struct provider *provider, SOCKET companion)
+void provider_poll(struct provider *provider, SOCKET companion, DWORD looks)
 {
 	DWORD bytes;
 	int error;
 
 	/* An error means that nothing is pending any more: the requests say the rest. */
-	provider->table.lpWSPIoctl(companion, SIO_WSDIRECT_POLL, NULL, 0, NULL, 0, &bytes, NULL, NULL,
-				   NULL, &error);
+	provider->table.lpWSPIoctl(companion, SIO_WSDIRECT_POLL, &looks, sizeof(looks), NULL, 0,
+				   &bytes, NULL, NULL, NULL, &error);
 }
 
 int provider_completion(struct provider *provider, SOCKET companion)

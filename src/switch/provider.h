@@ -32,8 +32,8 @@ struct provider *provider_get(void);
 /* Is the address that of a SAN device of the provider? The port does not matter. */
 bool provider_has_address(struct provider *provider, const struct sockaddr *address);
 
-/* Completes what can be completed. */
-void provider_poll(struct provider *provider, SOCKET companion);
+/* Completes what can be completed; looks for that up to @looks times. */
+void provider_poll(struct provider *provider, SOCKET companion, DWORD looks);
 /* The companion's descriptor that an armed event makes readable, or -errno. */
 int provider_completion(struct provider *provider, SOCKET companion);
 /* Arms it (WSDIRECT_ARM_*); poll once more before sleeping. */

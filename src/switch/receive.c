@@ -4,8 +4,8 @@
  *
  * The queue of chunks is the received stream. Bytes in messages and in spills
  * are copied. An advertisement at the head of the queue is moved
- *  - straight to the application's buffer, if that has room for rdma_threshold
- *    bytes: by asking the sender to push them when both are in blocking calls
+ *  - straight to the application's buffer, if that has room for a quarter of
+ *    rdma_threshold: by asking the sender to push them when both are in blocking calls
  *    (half a round trip more, but writes are what adapters do best), otherwise
  *    by pulling them;
  *  - else into a spill, from which small reads are served.
@@ -265,7 +265,8 @@ static ssize_t take_advertised(struct socket *socket, struct incoming *incoming,
 
 	if (size > room)
 		size = room;
-	direct = !peek && size >= setting_number(SETTING_rdma_threshold);
+	/* The sender has paid for exposing it already: smaller buffers are worth it, too. */
+	direct = !peek && size >= setting_number(SETTING_rdma_threshold) / 4;
 	incoming->busy = true;
 	session->receiving = true;
 	if (direct) {
@@ -345,7 +346,9 @@ static size_t receive_local(struct session *session, struct cursor *cursor, bool
 			message->begin += (uint32_t)part;
 			if (message->begin == message->end) {
 				session_chunk_pop(session);
-				session_consumed(session, message);
+				session_spent(session, message);
+				if (session_credits_due(session))
+					session_flush(session);
 			}
 			statistic_add(STATISTIC_bytes_received_message, part);
 		} else {
@@ -451,7 +454,9 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 	enough = flags & MSG_WAITALL ? total : (size_t)socket->low_water;
 	if (enough > total)
 		enough = total;
-	socket_progress(socket);
+	/* What is here already needs no look. */
+	if (!session->chunks_first)
+		socket_progress(socket);
 	for (;;) {
 		if (!session->receiving) {
 			if (peek)

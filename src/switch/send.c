@@ -77,17 +77,24 @@ static ssize_t send_to_nobody(struct socket *socket, size_t size)
 	return (ssize_t)size;
 }
 
+/*
+ * Will a small send go out at once? Then it does so before anybody looks at what has come: the
+ * peer may be waiting for it, and the look is the next call's.
+ */
+static bool session_ready(const struct session *session)
+{
+	return !session->sending && !session->open && session->free &&
+	       session->credits > CREDITS_CONTROL;
+}
+
 /* ---- in messages ---- */
 
 /* Copies as much as fits now. */
 static size_t copy_to_messages(struct sending *sending, const uint8_t *data, size_t size)
 {
 	struct session *session = &sending->socket->session;
-	size_t done = 0, there;
+	size_t done = 0, there = program_readable(data, size);
 
-	if (!session_writable(session))
-		return 0;
-	there = program_readable(data, size);
 	while (done < there) {
 		struct message *message = session->open;
 		uint32_t room;
@@ -425,7 +432,8 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 	sending.block = !socket->nonblocking && !(flags & MSG_DONTWAIT);
 	sending.deadline = socket->send_timeout < 0 ? -1 : clock_now() + socket->send_timeout;
 	sending.halfway = sending.deadline - socket->send_timeout / 2;
-	socket_progress(socket);
+	if (!session_ready(session))
+		socket_progress(socket);
 	if (total && session_deserted(session)) {
 		done = send_to_nobody(socket, total);
 		goto out;
@@ -481,6 +489,7 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 	session_flush(session);
 	if (session->open)
 		attention_soon(socket);
+	session_post_spent(session);
 out:
 	pthread_mutex_unlock(&socket->lock);
 	return done ? done : error;

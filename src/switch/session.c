@@ -67,17 +67,9 @@ static uint32_t next_message_limit(struct session *session)
 	if (session->peer_larger_size && session->messages_sent >= session->peer_larger_first &&
 	    session->peer_message_size != session->peer_larger_size) {
 		session->peer_message_size = session->peer_larger_size;
-		if (session->peer_larger_size >= LARGER_SIZE)
-			session_grow_send(session);
+		session_grow_send(session, session->peer_larger_size);
 	}
 	return session->peer_message_size;
-}
-
-uint32_t session_message_limit(const struct session *session, const struct message *message)
-{
-	uint32_t limit = session->peer_message_size;
-
-	return limit < message->size ? limit : message->size;
 }
 
 void session_transmit(struct session *session, struct message *message, bool solicited)
@@ -218,19 +210,21 @@ static void transmit_open(struct session *session)
 }
 
 /*
- * Small sends collect in the open message while earlier messages are on their
- * way, and, unless the program asked for no delay, while the peer has not yet
- * given back the credits of a few (Nagle's rule, with credits for
- * acknowledgements). A completion, a credit, or the switch thread within a
- * millisecond sends it; a full one goes at once.
+ * Small sends collect in the open message while earlier messages are on their way, and
+ * while half of the credits are not back: then the peer is behind, and will return
+ * some as soon as it is not. Unless the program asked for no delay, a few that are not
+ * back suffice (Nagle's rule, with credits for acknowledgements). A completion, a
+ * credit, or the switch thread within a millisecond sends it; a full one goes at once.
  */
 static bool open_waits(struct session *session)
 {
+	uint32_t unreturned = session->credits_total - session->credits;
+
 	if (session->want_finish ||
 	    session->open->end == session_message_limit(session, session->open))
 		return false;
-	return session->sending >= COLLECT_BEHIND ||
-	       (session->collect && session->credits_total - session->credits >= COLLECT_BEHIND);
+	return session->sending >= COLLECT_BEHIND || unreturned * 2 >= session->credits_total ||
+	       (session->collect && unreturned >= COLLECT_BEHIND);
 }
 
 void session_flush_open(struct session *session)
@@ -249,7 +243,7 @@ void session_flush(struct session *session)
 		session_flush_open(session);
 	if (session->want_buffers) {
 		struct buffers_body body = {
-			.first = htole64(session->buffers_first), .size = htole32(LARGER_SIZE),
+			.first = htole64(session->buffers_first), .size = htole32(session->buffers_size),
 		};
 
 		if (!session_send_control(session, MESSAGE_BUFFERS, 0, 0, &body, sizeof(body), false))
@@ -258,9 +252,10 @@ void session_flush(struct session *session)
 	if (session->want_finish && !session->open && !session->exclusive &&
 	    !session_send_control(session, MESSAGE_FIN, 0, session->sent, NULL, 0, false))
 		session->want_finish = false;
-	if (session->credits_owed * 2 >= session->credits_granted ||
-	    (session->credits_owed && !session->credits_peer))
+	if (session_credits_due(session)) {
+		session_post_spent(session);
 		session_send_message(session, MESSAGE_CREDIT, 0, 0, NULL, 0);
+	}
 }
 
 void session_finish(struct session *session)
@@ -283,18 +278,6 @@ void session_reset(struct session *session, int error)
 	}
 	session_break(session, error);
 	session->error = error;
-}
-
-/*
- * One message may be filled without a credit: it goes out with the next. So a
- * stream of small sends that waits for credits fills messages meanwhile.
- */
-bool session_writable(const struct session *session)
-{
-	if (session->open)
-		return session->open->end < session_message_limit(session, session->open) ||
-		       session->credits > CREDITS_CONTROL;
-	return session->free;
 }
 
 bool session_draining(const struct session *session)

@@ -7,8 +7,11 @@
  *  - Posted buffers complete in the order they were posted; `posted` is that
  *    order, and messages are handled in it.
  *  - received == position of the first byte behind the last chunk of `chunks`.
- *  - A buffer is in exactly one place: posted, held by a chunk, being sent, the
- *    open one, or free.
+ *  - A buffer is in exactly one place: posted, held by a chunk, spent, being sent,
+ *    the open one, or free.
+ *  - A credit is given for a buffer that is posted. Spent ones, whose message was dealt
+ *    with, are posted when nobody waits for an answer: before a thread waits itself, after
+ *    it has sent, and at the latest when so many are due that the peer must be told.
  *  - An advertisement of ours exposes memory until it is `ended`; the memory
  *    (the application's, or staged) is not given back before.
  *
@@ -37,7 +40,7 @@ struct chunk {
 struct message {
 	struct chunk chunk;		/* while it holds unread DATA */
 	WSAOVERLAPPED overlapped;
-	struct message *next;		/* in posted, sending or the free list */
+	struct message *next;		/* in posted, spent, sending or the free list */
 	struct message_pool *pool;
 	uint8_t *data;
 	uint32_t size;
@@ -118,6 +121,8 @@ struct session {
 	/* Receiving. */
 	struct message *posted_first, *posted_last;
 	struct chunk *chunks_first, *chunks_last;
+	struct message *spent;		/* to be posted again, which the peer is owed a credit for */
+	uint32_t spent_count;
 	struct message *reserve;	/* buffers not posted: more than the peer may use */
 	uint64_t received;		/* stream bytes announced so far */
 	uint64_t readable;		/* bytes in chunks */
@@ -130,6 +135,7 @@ struct session {
 	bool receiving;			/* a thread moves RDMA data to the application */
 	bool buffers_grown, want_buffers;
 	uint64_t buffers_first;
+	uint32_t buffers_size;		/* of the larger ones, from that message on */
 	struct incoming incoming[ADVERTISEMENTS_MAX];
 
 	/* Sending. */
@@ -191,18 +197,46 @@ void session_close(struct session *session);
 /* ---- moving forward: session.c ---- */
 
 /*
- * Polls the provider, handles completed messages, sends what waited for credits.
- * Returns true if anything changed. Never blocks.
+ * Polls the provider, up to @looks times until something is complete, handles completed
+ * messages, sends what waited for credits. Returns true if anything changed. Never blocks.
  */
-bool session_progress(struct session *session);
+bool session_progress(struct session *session, unsigned int looks);
 
 /* Sends what should not wait any longer, as far as credits go. */
 void session_flush(struct session *session);
 /* Sends the open message even if it could hold more. */
 void session_flush_open(struct session *session);
 
-/* May a stream byte be accepted for sending now? */
-bool session_writable(const struct session *session);
+/* Bytes that fit a composed message in all: what it and the peer's buffer hold. */
+static inline uint32_t session_message_limit(const struct session *session,
+					     const struct message *message)
+{
+	uint32_t limit = session->peer_message_size;
+
+	return limit < message->size ? limit : message->size;
+}
+
+/*
+ * May a stream byte be accepted for sending now? One message may be filled without a
+ * credit: it goes out with the next. So a stream of small sends that waits for credits
+ * fills messages meanwhile.
+ */
+static inline bool session_writable(const struct session *session)
+{
+	if (session->open)
+		return session->open->end < session_message_limit(session, session->open) ||
+		       session->credits > CREDITS_CONTROL;
+	return session->free;
+}
+
+/* Must the peer be told of its credits now, by a message of their own if need be? */
+static inline bool session_credits_due(const struct session *session)
+{
+	uint32_t due = session->credits_owed + session->spent_count;
+
+	return due * 2 >= session->credits_granted || (due && !session->credits_peer);
+}
+
 /* Is anything of ours not yet with the peer (messages, staged data, FIN)? */
 bool session_draining(const struct session *session);
 
@@ -212,11 +246,25 @@ bool session_draining(const struct session *session);
  */
 struct message *session_compose(struct session *session, enum message_type type, uint8_t flags,
 				uint64_t position);
-/* Bytes that fit a composed message in all: what it and the peer's buffer hold. */
-uint32_t session_message_limit(const struct session *session, const struct message *message);
 /* A free send buffer as such; NULL: none now. */
-struct message *session_free_pop(struct session *session);
-void session_free_push(struct session *session, struct message *message);
+static inline struct message *session_free_pop(struct session *session)
+{
+	struct message *message = session->free;
+
+	if (message)
+		session->free = message->next;
+	return message;
+}
+
+/* Smaller ones retire once larger ones are there; their pool is freed at the end. */
+static inline void session_free_push(struct session *session, struct message *message)
+{
+	if (message->size < session->send_size)
+		return;
+	message->next = session->free;
+	session->free = message;
+}
+
 /* Gives the message (header in place, begin 0, end set) to the provider. Takes it over. */
 void session_transmit(struct session *session, struct message *message, bool solicited);
 /* Sends a message with a body, which costs a credit. -EAGAIN: no credit or buffer now. */
@@ -230,8 +278,10 @@ void session_reset(struct session *session, int error);
 /* Closes the sending direction; FIN goes out when the credits allow. */
 void session_finish(struct session *session);
 
-/* Takes the message out of the receive queue and posts its buffer again. */
-void session_consumed(struct session *session, struct message *message);
+/* The message was dealt with: its buffer will be posted again, and the peer be given a credit. */
+void session_spent(struct session *session, struct message *message);
+/* Posts the spent buffers: for a thread that has the time. */
+void session_post_spent(struct session *session);
 /* Removes the first chunk; its owner frees it. */
 void session_chunk_pop(struct session *session);
 /* Puts a chunk in front: bytes of the first chunk that were moved ahead. */

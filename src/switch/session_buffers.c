@@ -78,7 +78,6 @@ int session_post(struct session *session, struct message *message)
 	return 0;
 }
 
-/* The buffer's message was dealt with: a buffer is posted in its place. */
 void session_repost(struct session *session, struct message *message)
 {
 	struct message *larger = session->reserve;
@@ -96,22 +95,33 @@ void session_repost(struct session *session, struct message *message)
 		session_refused(session, error);
 }
 
-struct message *session_free_pop(struct session *session)
+void session_spent(struct session *session, struct message *message)
 {
-	struct message *message = session->free;
-
-	if (message)
-		session->free = message->next;
-	return message;
+	message->next = session->spent;
+	session->spent = message;
+	session->spent_count++;
 }
 
-void session_free_push(struct session *session, struct message *message)
+void session_post_spent(struct session *session)
 {
-	/* Smaller ones retire once larger ones are there; their pool is freed at the end. */
-	if (message->size < session->send_size)
-		return;
-	message->next = session->free;
-	session->free = message;
+	struct message *message;
+
+	while ((message = session->spent)) {
+		session->spent = message->next;
+		session_repost(session, message);
+	}
+	session->credits_owed += session->spent_count;
+	session->spent_count = 0;
+}
+
+/* Buffers as large as can be had, @most at most, if that is larger than those there are. */
+static struct message_pool *larger_pool(struct session *session, uint32_t count, uint32_t most)
+{
+	struct message_pool *pool = NULL;
+
+	for (uint32_t size = most; !pool && size > setting_number(SETTING_message_size); size /= 4)
+		pool = session_pool_new(session, count, size);
+	return pool;
 }
 
 /* Larger receive buffers take the places of the small ones as these come back. */
@@ -120,9 +130,7 @@ void session_grow_receive(struct session *session)
 	struct message_pool *pool;
 
 	session->buffers_grown = true;
-	if (setting_number(SETTING_message_size) >= LARGER_SIZE)
-		return;
-	pool = session_pool_new(session, session->credits_granted + CREDIT_RESERVE, LARGER_SIZE);
+	pool = larger_pool(session, session->credits_granted + CREDIT_RESERVE, LARGER_SIZE);
 	if (!pool)
 		return;
 	for (uint32_t i = 0; i < pool->count; i++) {
@@ -130,20 +138,23 @@ void session_grow_receive(struct session *session)
 		session->reserve = &pool->messages[i];
 	}
 	session->buffers_first = session->messages_posted;
+	session->buffers_size = pool->messages[0].size;
 	session->want_buffers = true;
 }
 
-void session_grow_send(struct session *session)
+void session_grow_send(struct session *session, uint32_t most)
 {
-	struct message_pool *pool = session_pool_new(session, SEND_BUFFERS, LARGER_SIZE);
+	struct message_pool *pool = larger_pool(session, SEND_BUFFERS,
+						most < LARGER_SIZE ? most : LARGER_SIZE);
 
 	if (!pool)
 		return;
-	session->send_size = LARGER_SIZE;
+	session->send_size = pool->messages[0].size;
 	session->free = NULL;
 	for (uint32_t i = 0; i < pool->count; i++)
 		session_free_push(session, &pool->messages[i]);
 }
+
 /* ---- memory for data that waits ---- */
 
 #define SPILL_SIZE	(256 * 1024)

@@ -15,7 +15,7 @@
 #include "statistics.h"
 #include "wsa_errno.h"
 
-#define GROW_AFTER	16	/* full messages that show a stream worth larger buffers */
+#define GROW_AFTER	64	/* full messages that show a stream worth larger buffers */
 
 /* The peer broke the protocol: no byte after this can be trusted. */
 static void protocol_error(struct session *session, const char *what)
@@ -52,13 +52,6 @@ void session_chunk_push(struct session *session, struct chunk *chunk)
 	session->chunks_first = chunk;
 	if (!session->chunks_last)
 		session->chunks_last = chunk;
-}
-
-void session_consumed(struct session *session, struct message *message)
-{
-	session_repost(session, message);
-	session->credits_owed++;
-	session_flush(session);
 }
 
 static void chunk_remove(struct session *session, struct chunk *chunk)
@@ -352,8 +345,9 @@ static const char *handle_message(struct session *session, struct message *messa
 	if (wrong)
 		return wrong;
 	if (header->type != MESSAGE_HELLO && header->type != MESSAGE_CREDIT)
-		session->credits_owed++;
-	session_repost(session, message);
+		session_spent(session, message);
+	else
+		session_repost(session, message);
 	return NULL;
 }
 
@@ -404,8 +398,7 @@ void session_spill_messages(struct session *session)
 		if (session->chunks_last == &message->chunk)
 			session->chunks_last = before;
 		statistic_add(STATISTIC_bytes_received_spilled, length);
-		session_repost(session, message);
-		session->credits_owed++;
+		session_spent(session, message);
 	}
 	session_flush(session);
 }
@@ -466,12 +459,12 @@ static void reap_transfers(struct session *session)
 	}
 }
 
-bool session_progress(struct session *session)
+bool session_progress(struct session *session, unsigned int looks)
 {
 	uint64_t before = session->generation;
 
 	if (session->posted_first || session->sending_first || session->transfers)
-		provider_poll(session->provider, session->companion);
+		provider_poll(session->provider, session->companion, looks);
 	/*
 	 * Receives first: a peer that sends its last bytes, FIN and closes makes our
 	 * sends fail, and what it sent before must not look lost for that.
@@ -479,6 +472,9 @@ bool session_progress(struct session *session)
 	reap_receives(session);
 	reap_sends(session);
 	reap_transfers(session);
+	/* What waits to be sent waits for one of these. */
+	if (session->generation == before)
+		return false;
 	session_flush(session);
-	return session->generation != before;
+	return true;
 }

@@ -10,7 +10,7 @@
 #include "session.h"
 
 #define SEND_BUFFERS	6	/* of a connection */
-#define LARGER_SIZE	16384	/* of buffers after growing */
+#define LARGER_SIZE	65536	/* of buffers after growing, if so much can be registered */
 
 /* The connection is over; error is what a reader hears, unless it has heard the end of file. */
 void session_break(struct session *session, int error);
@@ -28,10 +28,11 @@ int session_send_message(struct session *session, enum message_type type, uint8_
 struct message_pool *session_pool_new(struct session *session, uint32_t count, uint32_t size);
 /* Posts a buffer for receiving. 0 or a WSA code. */
 int session_post(struct session *session, struct message *message);
-/* The buffer's message was dealt with: a buffer is posted in its place. */
+/* Posts a buffer in the place of one whose message was dealt with. */
 void session_repost(struct session *session, struct message *message);
 /* Larger buffers take the places of the small ones as these come back. */
 void session_grow_receive(struct session *session);
-void session_grow_send(struct session *session);
+/* Larger buffers to send from, of up to @most bytes. */
+void session_grow_send(struct session *session, uint32_t most);
 
 #endif

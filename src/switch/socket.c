@@ -19,7 +19,10 @@
 #include "socket_state.h"
 #include "waiter.h"
 
-#define POLL_GROWTH_MOST	20	/* times the setting poll_time */
+/* Times the setting poll_time, and while large data is on its way. */
+#define POLL_GROWTH_MOST	20
+#define POLL_GROWTH_MOVING	100
+#define LOOKS			16	/* at the device between looks at the clock */
 
 /* ---- life ---- */
 
@@ -122,14 +125,14 @@ void socket_changed(struct socket *socket)
 
 /* ---- moving ---- */
 
-bool socket_progress(struct socket *socket)
+static bool progress(struct socket *socket, unsigned int looks)
 {
 	struct session *session = &socket->session;
 	bool changed, writable;
 
 	if (!session->provider || session->companion == INVALID_SOCKET)
 		return false;
-	changed = session_progress(session);
+	changed = session_progress(session, looks);
 	if (session->received != socket->seen_received ||
 	    session->finished_received != socket->seen_finished ||
 	    session->broken != socket->seen_broken) {
@@ -145,6 +148,11 @@ bool socket_progress(struct socket *socket)
 	if (changed)
 		socket_changed(socket);
 	return changed;
+}
+
+bool socket_progress(struct socket *socket)
+{
+	return progress(socket, 1);
 }
 
 /* A thread inside ppoll in session_sleep(). */
@@ -208,27 +216,38 @@ static int sleep_until(struct sleeper *sleeper, int completion, int64_t deadline
 	return result;
 }
 
+static int64_t poll_time_least(void)
+{
+	return (int64_t)setting_number(SETTING_poll_time) * 1000;
+}
+
 /*
  * How long the next wait of this session polls: longer after a sleep that polling a bit longer
  * would have spared, as in a stream of transfers; as the setting says again after one that
  * was long or in vain. So a connection that waits for its program does not burn a processor.
  */
-static void learn_poll_time(struct session *session, int64_t waited, bool in_vain)
+static void learn_poll_time(struct session *session, int64_t waited, bool in_vain, int64_t most)
 {
-	int64_t least = (int64_t)setting_number(SETTING_poll_time) * 1000;
-	int64_t most = least * POLL_GROWTH_MOST;
-
 	if (in_vain || waited > most)
-		session->poll_time = least;
+		session->poll_time = poll_time_least();
 	else if (session->poll_time < most)
 		session->poll_time = 2 * session->poll_time < most ? 2 * session->poll_time : most;
+}
+
+static int64_t poll_time_most(const struct session *session)
+{
+	bool moving = session->exclusive || session->receiving;
+
+	return poll_time_least() * (moving ? POLL_GROWTH_MOVING : POLL_GROWTH_MOST);
 }
 
 int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 {
 	struct session *session = &socket->session;
 	uint64_t seen = session->generation;
-	int64_t started = clock_now(), poll_until = started + session->poll_time;
+	int64_t most = poll_time_most(session);
+	int64_t polled = session->poll_time < most ? session->poll_time : most;
+	int64_t started = clock_now(), poll_until = started + polled;
 	struct sleeper sleeper = { .socket = socket };
 	struct waiter *waiter = waiter_self();
 	int result = 0;
@@ -242,11 +261,11 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 	 * between so that a thread that sends does not wait for one that receives.
 	 */
 	session->sleepers++;
+	session_post_spent(session);
 	do {
-		if (socket_progress(socket) || session->generation != seen)
+		if (progress(socket, LOOKS) || session->generation != seen)
 			goto out;
 		pthread_mutex_unlock(&socket->lock);
-		__builtin_ia32_pause();
 		pthread_mutex_lock(&socket->lock);
 	} while (clock_now() < poll_until);
 
@@ -261,7 +280,7 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 		socket_progress(socket);
 	}
 	sleeper_leave(&sleeper);
-	learn_poll_time(session, clock_now() - started, session->generation == seen);
+	learn_poll_time(session, clock_now() - started, session->generation == seen, most);
 	if (session->generation != seen && result == -ETIMEDOUT)
 		result = 0;
 	if (result == -EINTR && !interruptible)

@@ -130,7 +130,7 @@ static void learn(struct attacker *attacker, const uint8_t *bytes)
 
 static void take_messages(struct attacker *attacker)
 {
-	provider_poll(&loopback_provider, attacker->end);
+	provider_poll(&loopback_provider, attacker->end, 1);
 	for (;;) {
 		struct posted *posted = &attacker->in[attacker->next_in % BUFFERS];
 
@@ -185,7 +185,7 @@ static void reach(struct attacker *attacker, const struct known *known, bool wri
 					    known->descriptor_length, 0, &bytes, 0, &overlapped, NULL,
 					    NULL, &error);
 	while (WSA_OVERLAPPED_PENDING(&overlapped))
-		provider_poll(&loopback_provider, attacker->end);
+		provider_poll(&loopback_provider, attacker->end, 1);
 }
 
 static uint32_t advertise(struct attacker *attacker, struct advertise_body *body)
@@ -315,7 +315,7 @@ static void transmit(struct attacker *attacker, uint8_t type)
 	loopback_provider.table.lpWSPSend(attacker->end, &buffer, 1, &bytes, MSG_WSDIRECT_SOLICITED,
 					  &out->overlapped, NULL, NULL, &error);
 	while (WSA_OVERLAPPED_PENDING(&out->overlapped))
-		provider_poll(&loopback_provider, attacker->end);
+		provider_poll(&loopback_provider, attacker->end, 1);
 	if (type != MESSAGE_HELLO && type != MESSAGE_CREDIT && attacker->credits)
 		attacker->credits--;
 }

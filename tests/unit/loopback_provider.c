@@ -416,9 +416,10 @@ bool provider_has_address(struct provider *provider, const struct sockaddr *addr
 	return false;
 }
 
-void provider_poll(struct provider *provider, SOCKET companion)
+void provider_poll(struct provider *provider, SOCKET companion, DWORD looks)
 {
 	(void)provider;
+	(void)looks;
 	pthread_mutex_lock(&lock);
 	poll_end(end_of(companion));
 	pthread_mutex_unlock(&lock);

@@ -73,8 +73,8 @@ static struct pair pair_open(int kind)
 		ck_assert_int_eq(session_hello(&one->session), 0);
 		ck_assert_int_eq(session_hello(&other->session), 0);
 		for (int i = 0; i < 3; i++) {
-			session_progress(&one->session);
-			session_progress(&other->session);
+			session_progress(&one->session, 1);
+			session_progress(&other->session, 1);
 		}
 		ck_assert_int_eq(attention_start(), 0);
 		pair.a = san_descriptor(one);

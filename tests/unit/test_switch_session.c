@@ -44,8 +44,8 @@ static struct pair pair_open(void)
 	ck_assert_int_eq(session_hello(&pair.a->session), 0);
 	ck_assert_int_eq(session_hello(&pair.b->session), 0);
 	for (int i = 0; i < 3; i++) {
-		session_progress(&pair.a->session);
-		session_progress(&pair.b->session);
+		session_progress(&pair.a->session, 1);
+		session_progress(&pair.b->session, 1);
 	}
 	ck_assert(pair.a->session.established && pair.b->session.established);
 	ck_assert_int_eq(attention_start(), 0);
@@ -552,7 +552,7 @@ START_TEST(messages_beyond_the_credits_reset)
 							  (uint64_t)i);
 
 		if (!message)
-			session_progress(&pair.a->session);
+			session_progress(&pair.a->session, 1);
 		if (!message)
 			message = session_compose(&pair.a->session, MESSAGE_DATA, 0, (uint64_t)i);
 		((struct message_header *)message->data)->length = htole32(1);

@@ -97,12 +97,24 @@ static int arm(struct san_socket *socket, const struct control *control)
 	}
 }
 
-static int poll_device(struct san_socket *socket)
+static int poll_socket(SOCKET s, const DWORD *looks, LPINT lpErrno)
 {
-	if (!socket->queue.cq && socket->state != SOCKET_BROKEN)
-		return WSAENOTCONN;
-	queue_poll(socket);
-	return socket->state == SOCKET_BROKEN && queue_idle(&socket->queue) ? WSAECONNRESET : 0;
+	struct san_socket *socket = socket_get(s, lpErrno);
+	DWORD left = looks ? *looks : 1;
+	int error = 0;
+
+	if (!socket)
+		return SOCKET_ERROR;
+	socket_lock(socket);
+	while (!queue_poll(socket) && left > 1)
+		left--;
+	if (socket->state == SOCKET_BROKEN)
+		error = queue_idle(&socket->queue) ? WSAECONNRESET : 0;
+	else if (!socket->queue.cq)
+		error = WSAENOTCONN;
+	socket_unlock(socket);
+	socket_put(socket);
+	return error ? fail(lpErrno, error) : 0;
 }
 
 static int address(struct san_socket *socket, struct control *control, bool peer)
@@ -132,8 +144,6 @@ static int control_socket(struct san_socket *socket, DWORD code, struct control 
 		return answer(control, &socket->queue.channel->fd, sizeof(int));
 	case SIO_WSDIRECT_ARM:
 		return arm(socket, control);
-	case SIO_WSDIRECT_POLL:
-		return poll_device(socket);
 	case SIO_WSDIRECT_LOCAL_ADDRESS:
 		return address(socket, control, false);
 	case SIO_WSDIRECT_PEER_ADDRESS:
@@ -163,6 +173,9 @@ int san_ioctl(SOCKET s, DWORD dwIoControlCode, LPVOID lpvInBuffer, DWORD cbInBuf
 	if (!lpcbBytesReturned)
 		return fail(lpErrno, WSAEFAULT);
 	*lpcbBytesReturned = 0;
+	/* Before all others: it is a part of the data path. */
+	if (dwIoControlCode == SIO_WSDIRECT_POLL)
+		return poll_socket(s, cbInBuffer >= sizeof(DWORD) ? lpvInBuffer : NULL, lpErrno);
 	if (!atomic_load_explicit(&provider.running, memory_order_acquire))
 		return fail(lpErrno, provider.forked ? WSAENOTSOCK : WSANOTINITIALISED);
 	error = control_provider(dwIoControlCode, &control);

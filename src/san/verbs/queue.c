@@ -201,32 +201,31 @@ static struct request *ring_slot(struct ring *ring, uint32_t number)
 	return &ring->slots[number & ring->depth];
 }
 
-static int post_receive(struct queue *queue, const struct work *work)
+static int post_receive(struct queue *queue, struct work *work)
 {
 	struct ibv_recv_wr request = {
 		.wr_id = RECEIVE_ID | queue->receive.tail,
+		.sg_list = work->buffers,
 		.num_sge = work->request.buffers,
 	}, *bad;
-	struct ibv_sge buffers[WSDIRECT_MAX_BUFFERS];
 
-	memcpy(buffers, work->buffers, sizeof(buffers));
-	request.sg_list = buffers;
 	return -ibv_post_recv(queue->qp, &request, &bad);
 }
 
-static int post_send(struct queue *queue, const struct work *work)
+static int post_send(struct queue *queue, struct work *work)
 {
-	struct ibv_sge buffers[WSDIRECT_MAX_BUFFERS];
-	struct ibv_send_wr request = {
-		.wr_id = queue->send.tail,
-		.sg_list = buffers,
-		.num_sge = work->request.buffers,
-		.opcode = (enum ibv_wr_opcode)work->request.opcode,
-		.send_flags = IBV_SEND_SIGNALED,
-	}, *bad;
+	/* As in work_init(); the union that is left is set by the opcodes that have something there. */
+	struct ibv_send_wr request, *bad;
 	int error;
 
-	memcpy(buffers, work->buffers, sizeof(buffers));
+	request.wr_id = queue->send.tail;
+	request.next = NULL;
+	request.sg_list = work->buffers;
+	request.num_sge = work->request.buffers;
+	request.opcode = (enum ibv_wr_opcode)work->request.opcode;
+	request.send_flags = IBV_SEND_SIGNALED;
+	request.imm_data = 0;
+
 	switch (request.opcode) {
 	case IBV_WR_SEND:
 		if (work->solicited)
@@ -268,7 +267,7 @@ static int post_send(struct queue *queue, const struct work *work)
 }
 
 /* There is room in the ring. */
-static int post(struct queue *queue, const struct work *work)
+static int post(struct queue *queue, struct work *work)
 {
 	struct ring *ring = is_receive(&work->request) ? &queue->receive : &queue->send;
 	int error = is_receive(&work->request) ? post_receive(queue, work) : post_send(queue, work);
@@ -355,7 +354,7 @@ static void watch(struct san_socket *socket)
 		log_error("verbs: cannot watch a completion channel: %s", log_errno_name(errno));
 }
 
-int queue_submit(struct san_socket *socket, const struct work *work)
+int queue_submit(struct san_socket *socket, struct work *work)
 {
 	struct queue *queue = &socket->queue;
 	bool receive = is_receive(&work->request);
@@ -447,7 +446,7 @@ int queue_poll(struct san_socket *socket)
 	} while (count == POLL_BATCH);
 	if (count < 0)
 		socket_break(socket, WSAENETDOWN, "the completion queue cannot be polled");
-	if (total)
+	if (total && (queue->send.waiting_first || queue->receive.waiting_first))
 		post_waiting(socket);
 	return total;
 }
@@ -466,7 +465,7 @@ bool queue_idle(const struct queue *queue)
  */
 static void wake_sleeper(struct queue *queue)
 {
-	static const struct work nothing = { .request = { .opcode = IBV_WR_SEND } };
+	struct work nothing = { .request = { .opcode = IBV_WR_SEND } };
 
 	if (!queue->armed || ibv_req_notify_cq(queue->cq, 0))
 		return;

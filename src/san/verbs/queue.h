@@ -53,6 +53,21 @@ struct work {
 	unsigned bind_access;
 };
 
+/*
+ * A request with neither buffers nor owner yet. What only some opcodes ask for is not
+ * touched: to clear all of it would be a good part of what a small send costs.
+ */
+static inline void work_init(struct work *work, uint8_t opcode)
+{
+	work->next = NULL;
+	work->request.overlapped = NULL;
+	work->request.bytes = 0;
+	work->request.buffers = 0;
+	work->request.opcode = opcode;
+	work->request.finished = NULL;
+	work->solicited = false;
+}
+
 struct ring {
 	struct request *slots;		/* depth + 1 of them, a power of two */
 	uint32_t depth;			/* what the device takes */
@@ -91,7 +106,7 @@ int queue_start(struct san_socket *socket);
  * Hands the request to the device, or keeps it until there is room. Takes over
  * the references on registrations, but not @work. 0 or -errno; then nothing was taken.
  */
-int queue_submit(struct san_socket *socket, const struct work *work);
+int queue_submit(struct san_socket *socket, struct work *work);
 
 /* Completes what the device has completed. Returns the number. */
 int queue_poll(struct san_socket *socket);

@@ -126,11 +126,8 @@ int san_send(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 	     LPINT lpErrno)
 {
 	int error = overlapped_error(lpOverlapped, lpCompletionRoutine);
-	struct work work = {
-		.request = { .opcode = IBV_WR_SEND },
-		.solicited = dwFlags & MSG_WSDIRECT_SOLICITED,
-	};
 	struct san_socket *socket;
+	struct work work;
 
 	(void)lpNumberOfBytesSent;
 	(void)lpThreadId;
@@ -141,6 +138,8 @@ int san_send(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 	socket = socket_get(s, lpErrno);
 	if (!socket)
 		return SOCKET_ERROR;
+	work_init(&work, IBV_WR_SEND);
+	work.solicited = dwFlags & MSG_WSDIRECT_SOLICITED;
 	return submit(socket, &work, lpBuffers, dwBufferCount, MESSAGE_MOST, lpOverlapped, lpErrno);
 }
 
@@ -150,8 +149,8 @@ int san_recv(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 	     LPINT lpErrno)
 {
 	int error = overlapped_error(lpOverlapped, lpCompletionRoutine);
-	struct work work = { .request = { .opcode = OPCODE_RECEIVE } };
 	struct san_socket *socket;
+	struct work work;
 
 	(void)lpNumberOfBytesRecvd;
 	(void)lpThreadId;
@@ -162,6 +161,7 @@ int san_recv(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 	socket = socket_get(s, lpErrno);
 	if (!socket)
 		return SOCKET_ERROR;
+	work_init(&work, OPCODE_RECEIVE);
 	return submit(socket, &work, lpBuffers, dwBufferCount, MESSAGE_MOST, lpOverlapped, lpErrno);
 }
 
@@ -171,10 +171,10 @@ static int rdma(SOCKET s, enum ibv_wr_opcode opcode, LPWSABUFEX lpBuffers, DWORD
 		LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPINT lpErrno)
 {
 	int error = overlapped_error(lpOverlapped, lpCompletionRoutine);
-	struct work work = { .request = { .opcode = (uint8_t)opcode } };
 	DWORD right = opcode == IBV_WR_RDMA_READ ? MEM_READ : MEM_WRITE;
 	struct descriptor descriptor;
 	struct san_socket *socket;
+	struct work work;
 	uint64_t bytes = 0;
 
 	if (!error && dwFlags)
@@ -192,6 +192,7 @@ static int rdma(SOCKET s, enum ibv_wr_opcode opcode, LPWSABUFEX lpBuffers, DWORD
 		bytes += lpBuffers[i].len;
 	if (dwOffset > descriptor.length || bytes > descriptor.length - dwOffset)
 		return fail(lpErrno, WSAEFAULT);
+	work_init(&work, (uint8_t)opcode);
 	/* descriptor_decode() saw to it that this does not wrap. */
 	work.remote_address = descriptor.address + dwOffset;
 	work.key = descriptor.key;
