@@ -59,6 +59,11 @@ static void table_unmap(void *table, size_t size)
 		munmap(table, size);
 }
 
+static size_t shortcut_count(const struct region_index *index)
+{
+	return (size_t)1 << (64 - index->shortcut_shift);
+}
+
 int region_index_init(struct region_index *index, uint32_t capacity)
 {
 	uint32_t leaves = capacity / (HALF / 2) + 2;
@@ -66,10 +71,11 @@ int region_index_init(struct region_index *index, uint32_t capacity)
 	*index = (struct region_index){ .pool_size = leaves, .root_size = 1 };
 	while (index->root_size < leaves)
 		index->root_size <<= STEP_BITS;
-	/* At most two thirds full. */
-	while (((size_t)1 << index->shortcut_bits) < (size_t)capacity + capacity / 2)
-		index->shortcut_bits++;
-	index->shortcuts = table_map(sizeof(*index->shortcuts) << index->shortcut_bits);
+	/* At most two thirds full; two at least, since one shifts by less than all bits. */
+	index->shortcut_shift = 63;
+	while (shortcut_count(index) < (size_t)capacity + capacity / 2)
+		index->shortcut_shift--;
+	index->shortcuts = table_map(sizeof(*index->shortcuts) * shortcut_count(index));
 	index->firsts = table_map(index->root_size * sizeof(*index->firsts));
 	index->leaves = table_map(index->root_size * sizeof(*index->leaves));
 	index->pool = table_map(leaves * sizeof(*index->pool));
@@ -82,7 +88,7 @@ int region_index_init(struct region_index *index, uint32_t capacity)
 
 void region_index_free(struct region_index *index)
 {
-	table_unmap(index->shortcuts, sizeof(*index->shortcuts) << index->shortcut_bits);
+	table_unmap(index->shortcuts, sizeof(*index->shortcuts) * shortcut_count(index));
 	table_unmap((void *)(uintptr_t)index->firsts, index->root_size * sizeof(*index->firsts));
 	table_unmap((void *)(uintptr_t)index->leaves, index->root_size * sizeof(*index->leaves));
 	table_unmap(index->pool, index->pool_size * sizeof(*index->pool));

@@ -38,7 +38,7 @@ struct index_shortcut {
 
 struct region_index {
 	struct index_shortcut *shortcuts;
-	unsigned shortcut_bits;
+	unsigned shortcut_shift;		/* leaves as many bits of a hash as number the shortcuts */
 	_Atomic uint32_t leaf_count;
 	_Atomic uint32_t root_steps;		/* of a search among the leaves */
 	_Atomic uintptr_t *firsts;		/* smallest start of each leaf */
@@ -60,8 +60,7 @@ static inline struct index_shortcut *region_index_shortcut(const struct region_i
 {
 	uint64_t hash = (uint64_t)(page >> INDEX_PAGE_BITS) * UINT64_C(0x9e3779b97f4a7c15);
 
-	/* In two shifts, since there may be 0 bits. */
-	return &index->shortcuts[hash >> 1 >> (63 - index->shortcut_bits)];
+	return &index->shortcuts[hash >> index->shortcut_shift];
 }
 
 /*

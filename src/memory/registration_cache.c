@@ -112,23 +112,23 @@ static inline unsigned first_index(unsigned access)
 
 /*
  * A region that covers [start, end), held for the caller, or NULL. Takes no lock. First those
- * that were found for the same page before: this is what a usual hit is made of.
+ * that were found for the same page before, but @refused was asked already.
  */
-static inline struct cache_region *cache_find_by_hint(struct cache *cache, uintptr_t start,
-						      uintptr_t end, unsigned access)
+static struct cache_region *cache_find_by_hint(struct cache *cache, uintptr_t start, uintptr_t end,
+					       unsigned access, const struct cache_region *refused)
 {
 	for (unsigned which = first_index(access); which < INDEX_COUNT; which++) {
 		struct cache_region *region = region_index_hint(&cache->indexes[which],
 								start & ~cache->page_mask);
 
-		if (region_answers(cache, region, start, end, access))
+		if (region != refused && region_answers(cache, region, start, end, access))
 			return region;
 	}
 	return NULL;
 }
 
 /* The others; what is found is remembered. */
-static NOT_INLINE struct cache_region *cache_find_by_search(struct cache *cache, uintptr_t start,
+static struct cache_region *cache_find_by_search(struct cache *cache, uintptr_t start,
 							    uintptr_t end, unsigned access)
 {
 	uintptr_t page = start & ~cache->page_mask;
@@ -278,6 +278,40 @@ static NOT_INLINE int cache_get_slowly(struct cache *cache, struct cache_device 
 	return error;
 }
 
+/* Whether a region that is held for the caller, if any, makes the look-up a hit. */
+static inline bool region_hit(struct cache_region *region, const struct cache_device *device)
+{
+	if (!region_handle(region, device->index))
+		return false;
+	if (!atomic_load_explicit(&region->recent, memory_order_relaxed))
+		atomic_store_explicit(&region->recent, true, memory_order_relaxed);
+	statistic_add(STATISTIC_cache_hits, 1);
+	return true;
+}
+
+/* A look-up that the first hint did not answer; the region it led to is held, or NULL. */
+static NOT_INLINE int cache_get_otherwise(struct cache *cache, struct cache_device *device,
+					  uintptr_t start, uintptr_t end, unsigned access,
+					  struct cache_region **region)
+{
+	struct cache_region *found;
+
+	if (*region)
+		cache_region_put(cache, *region);
+	found = cache_find_by_hint(cache, start, end, access, *region);
+	if (!found)
+		found = cache_find_by_search(cache, start, end, access);
+	if (found && region_hit(found, device)) {
+		*region = found;
+		return 0;
+	}
+	if (found)
+		cache_region_put(cache, found);
+	*region = NULL;
+	return cache_get_slowly(cache, device, start, end, access, region);
+}
+
+/* Here is the usual hit, and nothing that would need more registers. */
 int cache_get(struct cache *cache, struct cache_device *device, const void *address, size_t length,
 	      unsigned access, struct cache_region **region)
 {
@@ -292,19 +326,13 @@ int cache_get(struct cache *cache, struct cache_device *device, const void *addr
 	if (!monitor_is_ours(cache->monitor))
 		return -EPERM;
 
-	found = cache_find_by_hint(cache, start, end, access);
-	if (!found)
-		found = cache_find_by_search(cache, start, end, access);
-	if (found && region_handle(found, device->index)) {
-		if (!atomic_load_explicit(&found->recent, memory_order_relaxed))
-			atomic_store_explicit(&found->recent, true, memory_order_relaxed);
-		*region = found;
-		statistic_add(STATISTIC_cache_hits, 1);
+	found = region_index_hint(&cache->indexes[first_index(access)], start & ~cache->page_mask);
+	if (found && !region_get_unless_free(found))
+		found = NULL;
+	*region = found;
+	if (found && region_serves(found, start, end, access) && region_hit(found, device))
 		return 0;
-	}
-	if (found)
-		cache_region_put(cache, found);
-	return cache_get_slowly(cache, device, start, end, access, region);
+	return cache_get_otherwise(cache, device, start, end, access, region);
 }
 
 void cache_put(struct cache *cache, struct cache_region *region)
