@@ -95,7 +95,7 @@ struct epoll {
 	atomic_int sleepers;
 	atomic_int fd;			/* a descriptor of the application's */
 	int kernel;			/* our duplicate of it once involved, else -1 */
-	int inner;			/* watches that are epoll sets */
+	atomic_int inner;		/* watches that are epoll sets */
 	unsigned int waits;		/* numbers them; also says whose turn a single place is */
 	unsigned int unlooked;		/* waits since the kernel was asked */
 	struct waiter waiter;		/* wake is -1 until involved */

@@ -275,7 +275,7 @@ static void settle_inner(struct epoll *epoll)
 	int fds[16], count = 0, i;
 	struct watch *watch;
 
-	if (!epoll->inner)
+	if (!atomic_load(&epoll->inner))
 		return;
 	epoll_enter(epoll);
 	LIST_FOREACH(watch, &epoll->watches, entry)
