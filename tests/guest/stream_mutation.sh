@@ -8,6 +8,7 @@
 
 . "$(dirname -- "$0")/lib.sh"
 export STREAM_LIMIT=200
+export WSDIRECT_RDMA_THRESHOLD=65536
 export WSDIRECT_PROVIDER=$1
 [ -e "$1" ] || fail "no such provider: $1"
 

@@ -3,6 +3,8 @@
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/../guest/lib.sh"
 
+# Smaller than usual, so that more of what goes by RDMA meets more changes.
+export WSDIRECT_RDMA_THRESHOLD=32768
 # A sender waits for its receiver, which may be busy with checking: what it sends shall go
 # from its own pages.
 export WSDIRECT_SEND_PATIENCE=600000
