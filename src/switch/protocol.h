@@ -5,9 +5,12 @@
  * specification; a second implementation needs nothing else.
  *
  * Layout. Every message is one WSPSend into one posted WSPRecv. It starts with
- * struct message_header; all fields are little-endian; `length` bytes follow,
- * no more and no less. A message that breaks a rule of this page ends the
- * connection with a reset and is counted as a protocol error.
+ * struct message_header; all fields are little-endian. What follows is as long
+ * as the message: a SAN keeps the bounds of messages, so no length is sent. The
+ * header is small because small messages are many: a short answer with it shall
+ * fit into what adapters and their drivers treat as small (64 bytes and a little).
+ * A message that breaks a rule of this page ends the connection with a reset and
+ * is counted as a protocol error.
  *
  * Opening. The connecting side passes struct connect_data as private data; a
  * listener refuses a connection without it. Both sides post their message
@@ -17,7 +20,8 @@
  *
  * Stream. Each direction is a sequence of bytes counted from 0. DATA carries
  * bytes; ADVERTISE stands for bytes that move by RDMA. They are in stream
- * order; `position` is the number of stream bytes before them.
+ * order; `position` is the number of stream bytes before them, modulo 2^32: the SAN
+ * neither loses nor reorders, so it only shows that both ends count alike.
  *
  * Large data. The sender of an ADVERTISE exposes `length` bytes. The receiver
  * either
@@ -80,7 +84,7 @@
 #include <stdint.h>
 
 #define PROTOCOL_MAGIC		0x31445357u	/* "WSD1" */
-#define PROTOCOL_VERSION	1
+#define PROTOCOL_VERSION	2
 #define CREDITS_LEAST		4
 #define CREDITS_MOST		1024
 #define CREDITS_CONTROL		2
@@ -121,10 +125,9 @@ struct message_header {
 	uint8_t type;			/* enum message_type */
 	uint8_t flags;			/* ADVERTISE_*, DONE_*; otherwise 0 */
 	uint16_t credits;		/* buffers given back */
-	uint32_t length;		/* bytes behind this header */
-	uint64_t position;		/* DATA, ADVERTISE, FIN: stream position; otherwise 0 */
+	uint32_t position;		/* DATA, ADVERTISE, FIN: stream position; otherwise 0 */
 };
-static_assert(sizeof(struct message_header) == 16, "wire layout");
+static_assert(sizeof(struct message_header) == 8, "wire layout");
 
 struct hello_body {
 	uint32_t magic;

@@ -103,7 +103,7 @@ void session_transmit(struct session *session, struct message *message, bool sol
 	statistic_add(STATISTIC_messages_sent, 1);
 }
 
-/* Starts a message in a free buffer; the caller sets length and end. */
+/* Starts a message in a free buffer; the caller adds to it and moves its end. */
 struct message *session_compose(struct session *session, enum message_type type, uint8_t flags,
 				uint64_t position)
 {
@@ -116,7 +116,8 @@ struct message *session_compose(struct session *session, enum message_type type,
 		return NULL;
 	header = (struct message_header *)message->data;
 	*header = (struct message_header){
-		.type = (uint8_t)type, .flags = flags, .position = htole64(position),
+		.type = (uint8_t)type, .flags = flags,
+		.position = htole32((uint32_t)position),
 	};
 	message->begin = 0;
 	message->end = sizeof(*header);
@@ -130,7 +131,6 @@ int session_send_message(struct session *session, enum message_type type, uint8_
 
 	if (!message)
 		return -EAGAIN;
-	((struct message_header *)message->data)->length = htole32(length);
 	if (length)
 		memcpy(message->data + sizeof(struct message_header), body, length);
 	message->end += length;
@@ -203,8 +203,6 @@ static void transmit_open(struct session *session)
 
 	session->open = NULL;
 	session->credits--;
-	((struct message_header *)message->data)->length =
-		htole32(message->end - (uint32_t)sizeof(struct message_header));
 	/* Out of credits: the peer must act for us to go on, wherever its program is. */
 	session_transmit(session, message, session->credits <= CREDITS_CONTROL);
 }

@@ -80,12 +80,18 @@ void session_incoming_end(struct session *session, struct incoming *incoming)
 
 /* Each handler returns NULL, or what the peer did wrong. */
 
-static const char *handle_data(struct session *session, struct message *message, uint32_t length,
-			       uint64_t position)
+/* Is the message where the stream is? */
+static bool in_place(const struct session *session, const struct message_header *header)
+{
+	return le32toh(header->position) == (uint32_t)session->received;
+}
+
+static const char *handle_data(struct session *session, struct message *message,
+			       const struct message_header *header, uint32_t length)
 {
 	if (session->finished_received)
 		return "data after the end of its stream";
-	if (!length || position != session->received)
+	if (!length || !in_place(session, header))
 		return "data at the wrong position";
 	message->chunk.kind = CHUNK_MESSAGE;
 	message->begin = sizeof(struct message_header);
@@ -106,7 +112,7 @@ static const char *handle_advertise(struct session *session, const struct messag
 
 	if (session->finished_received)
 		return "an advertisement after the end of its stream";
-	if (le64toh(header->position) != session->received)
+	if (!in_place(session, header))
 		return "an advertisement at the wrong position";
 	if (!length || length > UINT32_MAX || !descriptor_length ||
 	    descriptor_length > DESCRIPTOR_MAX)
@@ -288,10 +294,8 @@ static const char *handle_message(struct session *session, struct message *messa
 
 	if (bytes < sizeof(*header))
 		return "a message shorter than its header";
-	length = le32toh(header->length);
+	length = (uint32_t)(bytes - sizeof(*header));
 	credits = le16toh(header->credits);
-	if (bytes - sizeof(*header) != length)
-		return "a message of the wrong length";
 	if (!header->type || header->type >= MESSAGE_TYPES)
 		return "a message of unknown type";
 	if (length < bodies[header->type].length ||
@@ -311,7 +315,7 @@ static const char *handle_message(struct session *session, struct message *messa
 
 	switch (header->type) {
 	case MESSAGE_DATA:
-		wrong = handle_data(session, message, length, le64toh(header->position));
+		wrong = handle_data(session, message, header, length);
 		return wrong;	/* the chunk holds the buffer */
 	case MESSAGE_HELLO:
 		wrong = handle_hello(session, body);
@@ -332,7 +336,7 @@ static const char *handle_message(struct session *session, struct message *messa
 		wrong = handle_buffers(session, body);
 		break;
 	case MESSAGE_FIN:
-		if (session->finished_received || le64toh(header->position) != session->received)
+		if (session->finished_received || !in_place(session, header))
 			wrong = "an end of stream at the wrong position";
 		else
 			session->finished_received = true;

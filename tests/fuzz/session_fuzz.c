@@ -223,12 +223,12 @@ static uint32_t compose(struct attacker *attacker, struct message_header *header
 		uint32_t length = (uint32_t)below(one_in(2) ? 64 : 1900) + 1;
 
 		memset(body, 7, length);
-		header->position = htole64(perhaps(attacker->sent));
+		header->position = htole32((uint32_t)perhaps(attacker->sent));
 		attacker->sent += length;
 		return length;
 	}
 	case MESSAGE_ADVERTISE:
-		header->position = htole64(perhaps(attacker->sent));
+		header->position = htole32((uint32_t)perhaps(attacker->sent));
 		header->flags = (uint8_t)perhaps(one_in(2) ? ADVERTISE_PUSH : 0);
 		attacker->sent += advertise(attacker, body);
 		return sizeof(struct advertise_body);
@@ -278,7 +278,7 @@ static uint32_t compose(struct attacker *attacker, struct message_header *header
 		};
 		return sizeof(struct buffers_body);
 	case MESSAGE_FIN:
-		header->position = htole64(perhaps(attacker->sent));
+		header->position = htole32((uint32_t)perhaps(attacker->sent));
 		return 0;
 	default:
 		return 0;
@@ -305,12 +305,11 @@ static void transmit(struct attacker *attacker, uint8_t type)
 	} else {
 		length = compose(attacker, header, header + 1);
 	}
-	header->length = htole32((uint32_t)perhaps(length));
 	header->credits = htole16((uint16_t)perhaps(attacker->owed));
 	attacker->owed = 0;
 	buffer = (WSABUFEX){ (ULONG)sizeof(*header) + length, (char *)out->bytes, NULL };
 	if (one_in(100))
-		buffer.len = (ULONG)below(buffer.len + 1);
+		buffer.len = (ULONG)below(buffer.len + 16);
 	out->overlapped = (WSAOVERLAPPED){ .Internal = STATUS_PENDING };
 	loopback_provider.table.lpWSPSend(attacker->end, &buffer, 1, &bytes, MSG_WSDIRECT_SOLICITED,
 					  &out->overlapped, NULL, NULL, &error);

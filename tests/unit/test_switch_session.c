@@ -477,43 +477,40 @@ struct forged {
 	uint8_t type, flags;
 	uint16_t credits;
 	int64_t position;
-	uint32_t length, sent;		/* as the header says, and in truth */
+	uint32_t length;		/* of the body */
 	uint8_t body[96];
 };
 
 static const struct forged forgeries[] = {
-	{ "type 0", 0, 0, 0, 0, 0, 0, { 0 } },
-	{ "type beyond the last", MESSAGE_TYPES, 0, 0, 0, 0, 0, { 0 } },
-	{ "length too long", MESSAGE_DATA, 0, 0, 0, 100, 10, { 0 } },
-	{ "length too short", MESSAGE_DATA, 0, 0, 0, 5, 10, { 0 } },
-	{ "empty data", MESSAGE_DATA, 0, 0, 0, 0, 0, { 0 } },
-	{ "data at a wrong position", MESSAGE_DATA, 0, 0, 77, 4, 4, { 0 } },
-	{ "too many credits", MESSAGE_DATA, 0, 60000, 0, 4, 4, { 0 } },
-	{ "second hello", MESSAGE_HELLO, 0, 0, 0, 16, 16,
-	  { 0x57, 0x53, 0x44, 0x31, 1, 0, 8, 0, 0, 8, 0, 0 } },
-	{ "advertisement of nothing", MESSAGE_ADVERTISE, 0, 0, 0, 80, 80, { 1, 0, 0, 0, 8 } },
-	{ "descriptor too long", MESSAGE_ADVERTISE, 0, 0, 0, 80, 80,
+	{ "type 0", 0, 0, 0, 0, 0, { 0 } },
+	{ "type beyond the last", MESSAGE_TYPES, 0, 0, 0, 0, { 0 } },
+	{ "credit with a body", MESSAGE_CREDIT, 0, 0, 0, 1, { 0 } },
+	{ "done with more behind it", MESSAGE_DONE, 0, 0, 0, 17, { 9 } },
+	{ "empty data", MESSAGE_DATA, 0, 0, 0, 0, { 0 } },
+	{ "data at a wrong position", MESSAGE_DATA, 0, 0, 77, 4, { 0 } },
+	{ "too many credits", MESSAGE_DATA, 0, 60000, 0, 4, { 0 } },
+	{ "second hello", MESSAGE_HELLO, 0, 0, 0, 16,
+	  { 0x57, 0x53, 0x44, 0x31, PROTOCOL_VERSION, 0, 8, 0, 0, 8, 0, 0 } },
+	{ "advertisement of nothing", MESSAGE_ADVERTISE, 0, 0, 0, 80, { 1, 0, 0, 0, 8 } },
+	{ "descriptor too long", MESSAGE_ADVERTISE, 0, 0, 0, 80,
 	  { 1, 0, 0, 0, 200, 0, 0, 0, 1 } },
-	{ "advertisement cut short", MESSAGE_ADVERTISE, 0, 0, 0, 12, 12, { 1, 0, 0, 0, 8 } },
-	{ "offer for nothing", MESSAGE_OFFER, 0, 0, 0, 88, 88, { 9, 0, 0, 0, 8 } },
-	{ "done for nothing", MESSAGE_DONE, 0, 0, 0, 16, 16, { 9 } },
-	{ "push for nothing", MESSAGE_DONE, DONE_PUSHED, 0, 0, 16, 16, { 9 } },
-	{ "end of stream in its middle", MESSAGE_FIN, 0, 0, 5, 0, 0, { 0 } },
-	{ "buffers that shrink", MESSAGE_BUFFERS, 0, 0, 0, 16, 16, { 0, 0, 0, 0, 0, 0, 0, 0, 1 } },
+	{ "advertisement cut short", MESSAGE_ADVERTISE, 0, 0, 0, 12, { 1, 0, 0, 0, 8 } },
+	{ "offer for nothing", MESSAGE_OFFER, 0, 0, 0, 88, { 9, 0, 0, 0, 8 } },
+	{ "done for nothing", MESSAGE_DONE, 0, 0, 0, 16, { 9 } },
+	{ "push for nothing", MESSAGE_DONE, DONE_PUSHED, 0, 0, 16, { 9 } },
+	{ "end of stream in its middle", MESSAGE_FIN, 0, 0, 5, 0, { 0 } },
+	{ "buffers that shrink", MESSAGE_BUFFERS, 0, 0, 0, 16, { 0, 0, 0, 0, 0, 0, 0, 0, 1 } },
 };
 
 static void inject(struct socket *from, const struct forged *forged, uint32_t cut)
 {
-	struct message_header *header;
 	struct message *message;
 
 	pthread_mutex_lock(&from->lock);
 	message = session_compose(&from->session, forged->type, forged->flags,
 				  (uint64_t)forged->position);
-	header = (struct message_header *)message->data;
-	header->length = htole32(forged->length);
-	memcpy(message->data + sizeof(*header), forged->body, sizeof(forged->body));
-	message->end += forged->sent;
+	memcpy(message->data + sizeof(struct message_header), forged->body, sizeof(forged->body));
+	message->end += forged->length;
 	if (cut)
 		message->end = cut;
 	from->session.credits_owed = forged->credits;
@@ -558,7 +555,6 @@ START_TEST(messages_beyond_the_credits_reset)
 			session_progress(&pair.a->session, 1);
 		if (!message)
 			message = session_compose(&pair.a->session, MESSAGE_DATA, 0, (uint64_t)i);
-		((struct message_header *)message->data)->length = htole32(1);
 		message->end += 1;
 		session_transmit(&pair.a->session, message, false);
 	}
@@ -584,9 +580,9 @@ static void *receive_quarter(void *argument)
 START_TEST(a_push_of_another_size_than_was_offered_resets)
 {
 	static const uint32_t counts[] = { MIB / 4 + 1, MIB, MIB / 4 - 1, 1, 0 };
-	struct forged advertisement = { "", MESSAGE_ADVERTISE, ADVERTISE_PUSH, 0, 0, 80, 80,
+	struct forged advertisement = { "", MESSAGE_ADVERTISE, ADVERTISE_PUSH, 0, 0, 80,
 					{ 7, 0, 0, 0, 8, 0, 0, 0, 0, 0, MIB >> 16 } };
-	struct forged done = { "", MESSAGE_DONE, DONE_PUSHED, 0, 0, 16, 16, { 7 } };
+	struct forged done = { "", MESSAGE_DONE, DONE_PUSHED, 0, 0, 16, { 7 } };
 	struct pair pair = pair_open();
 	bool offered = false;
 	uint32_t count = htole32(counts[_i]);
