@@ -60,13 +60,11 @@
 #include <unistd.h>
 
 #include "cache_private.h"
+#include "compiler.h"
 #include "statistics.h"
 
 /* Registrations made before a mapping that keeps changing is registered uncached. */
 #define MAKE_ATTEMPTS 4
-
-/* Keeps what is seldom needed out of a hit: its registers would be saved there. */
-#define NOT_INLINE __attribute__((noinline))
 
 /* Lock rules, checked by clang. */
 static struct cache_region *cache_find_exactly(struct cache *cache, uintptr_t start, uintptr_t end,

@@ -11,8 +11,6 @@
 #include "program_memory.h"
 
 #include <linux/futex.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <sys/mman.h>
 
 #include "system.h"
@@ -26,10 +24,7 @@
 /* From this many pages on it is cheaper to ask for all at once. */
 #define MANY_PAGES	4
 
-/* Whole pages that this thread saw last, one stretch for reading and one for writing. */
-static __thread struct stretch {
-	uintptr_t start, end;
-} seen[2];
+__thread struct stretch program_seen[2];
 
 static bool page_readable(uintptr_t page)
 {
@@ -62,15 +57,12 @@ static size_t pages_there(uintptr_t start, uintptr_t end, bool write)
 	return size;
 }
 
-/* The same, not asking for what was seen, and remembering what is. */
-static size_t bytes_there(uintptr_t start, size_t size, bool write)
+size_t program_ask(uintptr_t start, size_t size, bool write)
 {
-	struct stretch *last = &seen[write];
+	struct stretch *last = &program_seen[write];
 	uintptr_t end = start + size;
 	uintptr_t first, behind;
 
-	if (start >= last->start && end <= last->end && end >= start)
-		return size;
 	if (!size)
 		return 0;
 	if (end < start)
@@ -88,14 +80,4 @@ static size_t bytes_there(uintptr_t start, size_t size, bool write)
 		last->end = behind > last->end ? behind : last->end;
 	}
 	return size;
-}
-
-size_t program_readable(const void *address, size_t size)
-{
-	return bytes_there((uintptr_t)address, size, false);
-}
-
-size_t program_writable(void *address, size_t size)
-{
-	return bytes_there((uintptr_t)address, size, true);
 }

@@ -14,11 +14,38 @@
 #ifndef WSD_SWITCH_PROGRAM_MEMORY_H
 #define WSD_SWITCH_PROGRAM_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+/* Whole pages that this thread saw last, one stretch for reading and one for writing. */
+extern __thread struct stretch {
+	uintptr_t start, end;
+} program_seen[2] __attribute__((tls_model("initial-exec")));
+
+/* Asks the kernel, and remembers. */
+size_t program_ask(uintptr_t start, size_t size, bool write);
+
+static inline size_t program_there(uintptr_t start, size_t size, bool write)
+{
+	const struct stretch *last = &program_seen[write];
+
+	/* In this order nothing wraps. */
+	if (start >= last->start && start <= last->end && size <= last->end - start)
+		return size;
+	return program_ask(start, size, write);
+}
 
 /* Bytes from @address on, @size at most, that can be read. */
-size_t program_readable(const void *address, size_t size);
+static inline size_t program_readable(const void *address, size_t size)
+{
+	return program_there((uintptr_t)address, size, false);
+}
+
 /* The same for writing. What is there stays as it is. */
-size_t program_writable(void *address, size_t size);
+static inline size_t program_writable(void *address, size_t size)
+{
+	return program_there((uintptr_t)address, size, true);
+}
 
 #endif

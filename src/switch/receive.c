@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "compiler.h"
 #include "log.h"
 #include "program_memory.h"
 #include "settings.h"
@@ -255,7 +256,7 @@ static int receive_spilled(struct socket *socket, struct incoming *incoming)
  * Deals with the advertisement at the head of the queue. Returns bytes moved to
  * the buffer, 0 when the queue changed (look again), or -errno. May drop the lock.
  */
-static ssize_t take_advertised(struct socket *socket, struct incoming *incoming, uint8_t *buffer,
+static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming *incoming, uint8_t *buffer,
 			       size_t room, bool block, bool peek)
 {
 	struct session *session = &socket->session;
@@ -305,44 +306,44 @@ static bool cursor_room(struct cursor *cursor, uint8_t **buffer, size_t *room)
 	return true;
 }
 
-/* Copies local bytes of a chunk as far as the program's memory can be written to. */
+/*
+ * Copies local bytes of a chunk to the cursor's entry of the vector, as far as the
+ * program's memory can be written to. 0: no room in any entry is left, or a fault.
+ */
 static size_t copy_out(const uint8_t *data, size_t size, struct cursor *cursor, bool discard)
 {
-	size_t done = 0, room;
 	uint8_t *buffer;
+	size_t room, part;
 
-	while (done < size && cursor_room(cursor, &buffer, &room)) {
-		size_t part = size - done < room ? size - done : room;
-		size_t wanted = part;
+	if (!cursor_room(cursor, &buffer, &room))
+		return 0;
+	part = size < room ? size : room;
+	if (!discard) {
+		size_t there = program_writable(buffer, part);
 
-		if (!discard) {
-			part = program_writable(buffer, part);
-			memcpy(buffer, data + done, part);
-		}
-		cursor->skip += part;
-		done += part;
-		if (part < wanted) {
-			cursor->fault = true;
-			break;
-		}
+		cursor->fault = there < part;
+		part = there;
+		memcpy(buffer, data, part);
 	}
-	return done;
+	cursor->skip += part;
+	return part;
 }
 
 /* Consumes local chunks at the head. Returns bytes. */
 static size_t receive_local(struct session *session, struct cursor *cursor, bool discard)
 {
 	struct chunk *chunk;
-	size_t done = 0, part, room;
-	uint8_t *buffer;
+	size_t done = 0, part;
 
 	while ((chunk = session->chunks_first) && chunk->kind != CHUNK_ADVERTISED &&
-	       !cursor->fault && cursor_room(cursor, &buffer, &room)) {
+	       !cursor->fault) {
 		if (chunk->kind == CHUNK_MESSAGE) {
 			struct message *message = (struct message *)chunk;
 
 			part = copy_out(message->data + message->begin, message->end - message->begin,
 					cursor, discard);
+			if (!part)
+				break;
 			message->begin += (uint32_t)part;
 			if (message->begin == message->end) {
 				session_chunk_pop(session);
@@ -356,6 +357,8 @@ static size_t receive_local(struct session *session, struct cursor *cursor, bool
 
 			part = copy_out(spill->data + spill->begin, spill->end - spill->begin, cursor,
 					discard);
+			if (!part)
+				break;
 			spill->begin += part;
 			if (spill->begin == spill->end) {
 				session_chunk_pop(session);
@@ -368,22 +371,27 @@ static size_t receive_local(struct session *session, struct cursor *cursor, bool
 	return done;
 }
 
-static size_t peek_local(struct session *session, struct cursor cursor, bool *fault)
+static NOT_INLINE size_t peek_local(struct session *session, struct cursor cursor, bool *fault)
 {
 	size_t done = 0;
 
-	for (struct chunk *chunk = session->chunks_first;
-	     chunk && chunk->kind != CHUNK_ADVERTISED && !cursor.fault; chunk = chunk->next) {
-		if (chunk->kind == CHUNK_MESSAGE) {
-			struct message *message = (struct message *)chunk;
+	for (struct chunk *chunk = session->chunks_first; chunk && chunk->kind != CHUNK_ADVERTISED;
+	     chunk = chunk->next) {
+		bool in_message = chunk->kind == CHUNK_MESSAGE;
+		const struct message *message = (struct message *)chunk;
+		const struct spill *spill = (struct spill *)chunk;
+		const uint8_t *data = in_message ? message->data + message->begin :
+						   spill->data + spill->begin;
+		size_t left = in_message ? message->end - message->begin : spill->end - spill->begin;
 
-			done += copy_out(message->data + message->begin, message->end - message->begin,
-					 &cursor, false);
-		} else {
-			struct spill *spill = (struct spill *)chunk;
+		while (left && !cursor.fault) {
+			size_t part = copy_out(data, left, &cursor, false);
 
-			done += copy_out(spill->data + spill->begin, spill->end - spill->begin,
-					 &cursor, false);
+			if (!part)
+				break;
+			data += part;
+			left -= part;
+			done += part;
 		}
 	}
 	*fault = cursor.fault;

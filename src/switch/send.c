@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "attention.h"
+#include "compiler.h"
 #include "log.h"
 #include "program_memory.h"
 #include "settings.h"
@@ -64,7 +65,7 @@ static int send_error(struct socket *socket)
 }
 
 /* The bytes are taken and nobody gets them; the next call hears of it. */
-static ssize_t send_to_nobody(struct socket *socket, size_t size)
+static NOT_INLINE ssize_t send_to_nobody(struct socket *socket, size_t size)
 {
 	struct session *session = &socket->session;
 
@@ -77,17 +78,35 @@ static ssize_t send_to_nobody(struct socket *socket, size_t size)
 	return (ssize_t)size;
 }
 
-/*
- * Will a small send go out at once? Then it does so before anybody looks at what has come: the
- * peer may be waiting for it, and the look is the next call's.
- */
-static bool session_ready(const struct session *session)
-{
-	return !session->sending && !session->open && session->free &&
-	       session->credits > CREDITS_CONTROL;
-}
-
 /* ---- in messages ---- */
+
+/*
+ * The usual small send: one buffer that fits into a message, which may go out at once. It
+ * does so before anybody looks at what has come: the peer may be waiting for it, and the
+ * look is the next call's. Returns its size, or 0 if it must go the long way.
+ */
+static ssize_t send_at_once(struct session *session, const struct iovec *buffer)
+{
+	size_t size = buffer->iov_len;
+	struct message *message;
+
+	if (session->open || !session->free || session->exclusive || session->broken ||
+	    session->refused || session->finished_sent || session->credits <= CREDITS_CONTROL ||
+	    session_collects(session))
+		return 0;
+	if (!size || size >= setting_number(SETTING_rdma_threshold) ||
+	    size > session_message_limit(session, session->free) - sizeof(struct message_header) ||
+	    program_readable(buffer->iov_base, size) < size)
+		return 0;
+	message = session_compose(session, MESSAGE_DATA, 0, session->sent);
+	memcpy(message->data + message->end, buffer->iov_base, size);
+	message->end += (uint32_t)size;
+	session->sent += size;
+	session->credits--;
+	statistic_add(STATISTIC_bytes_sent_message, size);
+	session_transmit(session, message, session->credits <= CREDITS_CONTROL);
+	return (ssize_t)size;
+}
 
 /* Copies as much as fits now. */
 static size_t copy_to_messages(struct sending *sending, const uint8_t *data, size_t size)
@@ -216,7 +235,7 @@ static void withdraw(struct session *session, struct outgoing *outgoing, bool at
  * which may be fewer than size when it does not read, a signal or the timeout
  * came; or -errno: -EAGAIN if it could not even start (use messages).
  */
-static ssize_t send_advertised(struct sending *sending, const uint8_t *data, size_t size,
+static NOT_INLINE ssize_t send_advertised(struct sending *sending, const uint8_t *data, size_t size,
 			       int *interrupted)
 {
 	struct session *session = &sending->socket->session;
@@ -316,7 +335,7 @@ hide:
 /* ---- staged ---- */
 
 /* Copies up to STAGED_PIECE and advertises the copy. Bytes taken, or 0 if none can be now. */
-static size_t send_staged(struct sending *sending, const uint8_t *data, size_t size)
+static NOT_INLINE size_t send_staged(struct sending *sending, const uint8_t *data, size_t size)
 {
 	struct session *session = &sending->socket->session;
 	struct outgoing *outgoing;
@@ -404,7 +423,9 @@ static ssize_t send_piece(struct sending *sending, const uint8_t *data, size_t s
 	return (ssize_t)copy_to_messages(sending, data, size < STAGED_PIECE ? size : STAGED_PIECE);
 }
 
-ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count, int flags)
+/* Any send; with the lock held. */
+static NOT_INLINE ssize_t send_vector(struct socket *socket, const struct iovec *vector, int count,
+				      int flags)
 {
 	struct session *session = &socket->session;
 	struct sending sending = { .socket = socket };
@@ -422,22 +443,15 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 			return -EINVAL;
 		total += vector[i].iov_len;
 	}
-	pthread_mutex_lock(&socket->lock);
-	if (socket->state != SOCKET_CONNECTED) {
-		error = socket->state == SOCKET_PLAIN ? -ERESTART : socket->state == SOCKET_CONNECTING ?
+	if (socket->state != SOCKET_CONNECTED)
+		return socket->state == SOCKET_PLAIN ? -ERESTART : socket->state == SOCKET_CONNECTING ?
 			(socket->nonblocking || flags & MSG_DONTWAIT ? -EAGAIN : -ENOTCONN) : -EPIPE;
-		goto out;
-	}
-	session->activity++;
 	sending.block = !socket->nonblocking && !(flags & MSG_DONTWAIT);
 	sending.deadline = socket->send_timeout < 0 ? -1 : clock_now() + socket->send_timeout;
 	sending.halfway = sending.deadline - socket->send_timeout / 2;
-	if (!session_ready(session))
-		socket_progress(socket);
-	if (total && session_deserted(session)) {
-		done = send_to_nobody(socket, total);
-		goto out;
-	}
+	socket_progress(socket);
+	if (total && session_deserted(session))
+		return send_to_nobody(socket, total);
 	for (;;) {
 		error = send_error(socket);
 		if (error || interrupted)
@@ -490,7 +504,22 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 	if (session->open)
 		attention_soon(socket);
 	session_post_spent(session);
-out:
-	pthread_mutex_unlock(&socket->lock);
 	return done ? done : error;
+}
+
+ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count, int flags)
+{
+	struct session *session = &socket->session;
+	ssize_t done = 0;
+
+	pthread_mutex_lock(&socket->lock);
+	session->activity++;
+	if (count == 1 && socket->state == SOCKET_CONNECTED && !(flags & MSG_OOB))
+		done = send_at_once(session, vector);
+	if (done)
+		session_post_spent(session);	/* behind the send: nobody waits for these */
+	else
+		done = send_vector(socket, vector, count, flags);
+	pthread_mutex_unlock(&socket->lock);
+	return done;
 }

@@ -28,7 +28,6 @@
 #include "wsa_errno.h"
 #include "socket_state.h"
 
-#define COLLECT_BEHIND	2	/* messages on their way that make small sends collect */
 #define POLLED	((HANDLE)(uintptr_t)1)	/* low bit of hEvent: no up-call */
 
 void session_break(struct session *session, int error)
@@ -208,21 +207,13 @@ static void transmit_open(struct session *session)
 }
 
 /*
- * Small sends collect in the open message while earlier messages are on their way, and
- * while half of the credits are not back: then the peer is behind, and will return
- * some as soon as it is not. Unless the program asked for no delay, a few that are not
- * back suffice (Nagle's rule, with credits for acknowledgements). A completion, a
- * credit, or the switch thread within a millisecond sends it; a full one goes at once.
+ * The open message collects what is sent meanwhile. A completion, a credit, or the switch
+ * thread within a millisecond sends it; a full one goes at once.
  */
 static bool open_waits(struct session *session)
 {
-	uint32_t unreturned = session->credits_total - session->credits;
-
-	if (session->want_finish ||
-	    session->open->end == session_message_limit(session, session->open))
-		return false;
-	return session->sending >= COLLECT_BEHIND || unreturned * 2 >= session->credits_total ||
-	       (session->collect && unreturned >= COLLECT_BEHIND);
+	return !session->want_finish && session_collects(session) &&
+	       session->open->end < session_message_limit(session, session->open);
 }
 
 void session_flush_open(struct session *session)

@@ -229,6 +229,22 @@ static inline bool session_writable(const struct session *session)
 	return session->free;
 }
 
+#define COLLECT_BEHIND	2	/* messages on their way that make small sends collect */
+
+/*
+ * Shall small sends wait for others? While earlier messages are on their way, and while half
+ * of the credits are not back: then the peer is behind, and will return some as soon
+ * as it is not. Unless the program asked for no delay, a few that are not back
+ * suffice (Nagle's rule, with credits for acknowledgements).
+ */
+static inline bool session_collects(const struct session *session)
+{
+	uint32_t unreturned = session->credits_total - session->credits;
+
+	return session->sending >= COLLECT_BEHIND || unreturned * 2 >= session->credits_total ||
+	       (session->collect && unreturned >= COLLECT_BEHIND);
+}
+
 /* Must the peer be told of its credits now, by a message of their own if need be? */
 static inline bool session_credits_due(const struct session *session)
 {

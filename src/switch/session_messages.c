@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "compiler.h"
 #include "log.h"
 #include "session_parts.h"
 #include "settings.h"
@@ -285,38 +286,14 @@ static const struct { uint32_t length; bool exact; } bodies[MESSAGE_TYPES] = {
 	[MESSAGE_RESET] = { 0, true },
 };
 
-static const char *handle_message(struct session *session, struct message *message, size_t bytes)
+/* All but DATA. */
+static NOT_INLINE const char *handle_control(struct session *session, struct message *message)
 {
-	struct message_header *header = (struct message_header *)message->data;
-	void *body = header + 1;
-	uint32_t length, credits;
+	const struct message_header *header = (const struct message_header *)message->data;
+	const void *body = header + 1;
 	const char *wrong = NULL;
 
-	if (bytes < sizeof(*header))
-		return "a message shorter than its header";
-	length = (uint32_t)(bytes - sizeof(*header));
-	credits = le16toh(header->credits);
-	if (!header->type || header->type >= MESSAGE_TYPES)
-		return "a message of unknown type";
-	if (length < bodies[header->type].length ||
-	    (bodies[header->type].exact && length != bodies[header->type].length))
-		return "a message with a body of the wrong length";
-	if (!session->established && header->type != MESSAGE_HELLO)
-		return "a message before its greeting";
-	if (session->credits + credits > session->credits_total)
-		return "more credits than there are";
-	session->credits += credits;
-	session->taken += credits > 0;
-	if (header->type != MESSAGE_HELLO && header->type != MESSAGE_CREDIT) {
-		if (!session->credits_peer)
-			return "a message without a credit";
-		session->credits_peer--;
-	}
-
 	switch (header->type) {
-	case MESSAGE_DATA:
-		wrong = handle_data(session, message, header, length);
-		return wrong;	/* the chunk holds the buffer */
 	case MESSAGE_HELLO:
 		wrong = handle_hello(session, body);
 		break;
@@ -353,6 +330,37 @@ static const char *handle_message(struct session *session, struct message *messa
 	else
 		session_repost(session, message);
 	return NULL;
+}
+
+static const char *handle_message(struct session *session, struct message *message, size_t bytes)
+{
+	const struct message_header *header = (const struct message_header *)message->data;
+	uint32_t length, credits;
+
+	if (bytes < sizeof(*header))
+		return "a message shorter than its header";
+	length = (uint32_t)(bytes - sizeof(*header));
+	credits = le16toh(header->credits);
+	if (!header->type || header->type >= MESSAGE_TYPES)
+		return "a message of unknown type";
+	if (length < bodies[header->type].length ||
+	    (bodies[header->type].exact && length != bodies[header->type].length))
+		return "a message with a body of the wrong length";
+	if (!session->established && header->type != MESSAGE_HELLO)
+		return "a message before its greeting";
+	if (session->credits + credits > session->credits_total)
+		return "more credits than there are";
+	session->credits += credits;
+	session->taken += credits > 0;
+	if (header->type != MESSAGE_HELLO && header->type != MESSAGE_CREDIT) {
+		if (!session->credits_peer)
+			return "a message without a credit";
+		session->credits_peer--;
+	}
+
+	/* A chunk holds the buffer of DATA until the program has its bytes. */
+	return header->type == MESSAGE_DATA ? handle_data(session, message, header, length) :
+					      handle_control(session, message);
 }
 
 /*

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,6 +24,7 @@
 #define POLL_GROWTH_MOST	20
 #define POLL_GROWTH_MOVING	100
 #define LOOKS			16	/* at the device between looks at the clock */
+#define ROUNDS_ALONE		8	/* of looks, then others may have the processor */
 
 /* ---- life ---- */
 
@@ -248,6 +250,7 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 	int64_t most = poll_time_most(session);
 	int64_t polled = session->poll_time < most ? session->poll_time : most;
 	int64_t started = clock_now(), poll_until = started + polled;
+	unsigned int rounds = 0;
 	struct sleeper sleeper = { .socket = socket };
 	struct waiter *waiter = waiter_self();
 	int result = 0;
@@ -266,6 +269,9 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 		if (progress(socket, LOOKS) || session->generation != seen)
 			goto out;
 		pthread_mutex_unlock(&socket->lock);
+		/* Whoever is to bring it about may need this processor. */
+		if (++rounds % ROUNDS_ALONE == 0)
+			sched_yield();
 		pthread_mutex_lock(&socket->lock);
 	} while (clock_now() < poll_until);
 

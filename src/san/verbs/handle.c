@@ -2,7 +2,7 @@
 /*
  * Numbers that stand for objects. See handle.h.
  *
- * The word of a slot: generation in the upper 32 bits, CLOSING, references in
+ * The word of a slot: generation in the upper 32 bits, HANDLE_CLOSING, references in
  * the lower 31. A slot without references is free. Generations start at 1, and
  * slot numbers in handles too, so that neither 0 nor all ones is ever a handle.
  */
@@ -11,29 +11,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define CLOSING		UINT64_C(0x80000000)
-#define REFERENCES	UINT64_C(0x7fffffff)
-
-static uint64_t generation_of(uintptr_t handle)
-{
-	return (uint64_t)handle >> 32;
-}
-
 static uintptr_t handle_of(const struct handle_slot *slot, uint64_t generation)
 {
 	return (uintptr_t)(generation << 32 | (slot->index + 1));
-}
-
-static struct handle_slot *slot_of(struct handle_table *table, uintptr_t handle)
-{
-	uint32_t index = (uint32_t)handle - 1;
-	struct handle_slot *chunk;
-
-	if (index / HANDLE_CHUNK >= HANDLE_CHUNKS)
-		return NULL;
-	/* Pairs with the release in add_chunk(): the slots are initialised. */
-	chunk = atomic_load_explicit(&table->chunks[index / HANDLE_CHUNK], memory_order_acquire);
-	return chunk ? &chunk[index % HANDLE_CHUNK] : NULL;
 }
 
 /* With the lock held. */
@@ -76,25 +56,7 @@ uintptr_t handle_open(struct handle_table *table, void *object)
 	return handle_of(slot, generation);
 }
 
-void *handle_get(struct handle_table *table, uintptr_t handle)
-{
-	struct handle_slot *slot = slot_of(table, handle);
-	uint64_t word;
-
-	if (!slot)
-		return NULL;
-	word = atomic_load_explicit(&slot->word, memory_order_relaxed);
-	do {
-		if (word >> 32 != generation_of(handle) || word & CLOSING || !(word & REFERENCES))
-			return NULL;
-	} while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, word + 1,
-							memory_order_acquire,
-							memory_order_relaxed));
-	return slot->object;
-}
-
-/* The last reference is gone: nobody can look at the object any more. */
-static void slot_free(struct handle_table *table, struct handle_slot *slot)
+void handle_slot_free(struct handle_table *table, struct handle_slot *slot)
 {
 	void *object = slot->object;
 	uint64_t next = (atomic_load_explicit(&slot->word, memory_order_relaxed) >> 32) + 1;
@@ -111,28 +73,18 @@ static void slot_free(struct handle_table *table, struct handle_slot *slot)
 	pthread_mutex_unlock(&table->lock);
 }
 
-void handle_put(struct handle_table *table, uintptr_t handle)
-{
-	struct handle_slot *slot = slot_of(table, handle);
-	/* Release and acquire: everybody's use of the object is over before it is freed. */
-	uint64_t word = atomic_fetch_sub_explicit(&slot->word, 1, memory_order_acq_rel) - 1;
-
-	if (!(word & REFERENCES))
-		slot_free(table, slot);
-}
-
 bool handle_close(struct handle_table *table, uintptr_t handle)
 {
-	struct handle_slot *slot = slot_of(table, handle);
+	struct handle_slot *slot = handle_slot(table, handle);
 	uint64_t word;
 
 	if (!slot)
 		return false;
 	word = atomic_load_explicit(&slot->word, memory_order_relaxed);
 	do {
-		if (word >> 32 != generation_of(handle) || word & CLOSING || !(word & REFERENCES))
+		if (!handle_word_open(word, handle))
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, word | CLOSING,
+	} while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, word | HANDLE_CLOSING,
 							memory_order_acq_rel,
 							memory_order_relaxed));
 	return true;
@@ -140,18 +92,18 @@ bool handle_close(struct handle_table *table, uintptr_t handle)
 
 int handle_close_unused(struct handle_table *table, uintptr_t handle, unsigned held)
 {
-	struct handle_slot *slot = slot_of(table, handle);
+	struct handle_slot *slot = handle_slot(table, handle);
 	uint64_t word;
 
 	if (!slot)
 		return -ENOENT;
 	word = atomic_load_explicit(&slot->word, memory_order_relaxed);
 	do {
-		if (word >> 32 != generation_of(handle) || word & CLOSING || !(word & REFERENCES))
+		if (!handle_word_open(word, handle))
 			return -ENOENT;
-		if ((word & REFERENCES) > held + 1)
+		if ((word & HANDLE_REFERENCES) > held + 1)
 			return -EBUSY;
-	} while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, word | CLOSING,
+	} while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, word | HANDLE_CLOSING,
 							memory_order_acq_rel,
 							memory_order_relaxed));
 	return 0;
@@ -173,7 +125,7 @@ void handle_table_forked(struct handle_table *table, void (*each)(void *object))
 		slot = &chunk[i % HANDLE_CHUNK];
 		word = atomic_load_explicit(&slot->word, memory_order_relaxed);
 		next = (word >> 32) + 1;
-		if (word & REFERENCES && slot->object)
+		if (word & HANDLE_REFERENCES && slot->object)
 			each(slot->object);
 		slot->object = NULL;
 		atomic_store_explicit(&slot->word, (next > UINT32_MAX ? 1 : next) << 32,
@@ -187,13 +139,13 @@ void handle_table_forked(struct handle_table *table, void (*each)(void *object))
 void handle_table_each(struct handle_table *table, void (*each)(uintptr_t handle))
 {
 	for (uint32_t i = 0; i < HANDLE_CHUNKS * HANDLE_CHUNK; i++) {
-		struct handle_slot *slot = slot_of(table, i + 1);
+		struct handle_slot *slot = handle_slot(table, i + 1);
 		uint64_t word;
 
 		if (!slot)
 			return;
 		word = atomic_load_explicit(&slot->word, memory_order_acquire);
-		if (word & REFERENCES && !(word & CLOSING))
+		if (word & HANDLE_REFERENCES && !(word & HANDLE_CLOSING))
 			each(handle_of(slot, word >> 32));
 	}
 }

@@ -42,11 +42,68 @@ struct handle_table {
 /* A handle for @object, with the table's reference and one for the caller; 0: out of memory. */
 uintptr_t handle_open(struct handle_table *table, void *object);
 
+/* ---- inside: the word ---- */
+
+#define HANDLE_CLOSING		UINT64_C(0x80000000)
+#define HANDLE_REFERENCES	UINT64_C(0x7fffffff)
+
+static inline uint64_t handle_generation(uintptr_t handle)
+{
+	return (uint64_t)handle >> 32;
+}
+
+/* Does the word say that the handle is open? */
+static inline bool handle_word_open(uint64_t word, uintptr_t handle)
+{
+	return word >> 32 == handle_generation(handle) && !(word & HANDLE_CLOSING) &&
+	       word & HANDLE_REFERENCES;
+}
+
+static inline struct handle_slot *handle_slot(struct handle_table *table, uintptr_t handle)
+{
+	uint32_t index = (uint32_t)handle - 1;
+	struct handle_slot *chunk;
+
+	if (index / HANDLE_CHUNK >= HANDLE_CHUNKS)
+		return NULL;
+	/* Pairs with the release of who added the chunk: its slots are initialised. */
+	chunk = atomic_load_explicit(&table->chunks[index / HANDLE_CHUNK], memory_order_acquire);
+	return chunk ? &chunk[index % HANDLE_CHUNK] : NULL;
+}
+
+/* The last reference is gone: nobody can look at the object any more. */
+void handle_slot_free(struct handle_table *table, struct handle_slot *slot);
+
+/* ---- references; inline since every request of a program takes some ---- */
+
 /* The object, with a reference that handle_put() gives back; NULL: no such handle. */
-void *handle_get(struct handle_table *table, uintptr_t handle);
+static inline void *handle_get(struct handle_table *table, uintptr_t handle)
+{
+	struct handle_slot *slot = handle_slot(table, handle);
+	uint64_t word;
+
+	if (!slot)
+		return NULL;
+	word = atomic_load_explicit(&slot->word, memory_order_relaxed);
+	do {
+		if (!handle_word_open(word, handle))
+			return NULL;
+	} while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, word + 1,
+							memory_order_acquire,
+							memory_order_relaxed));
+	return slot->object;
+}
 
 /* Gives back a reference. Without this the caller could not be looking at the object. */
-void handle_put(struct handle_table *table, uintptr_t handle);
+static inline void handle_put(struct handle_table *table, uintptr_t handle)
+{
+	struct handle_slot *slot = handle_slot(table, handle);
+	/* Release and acquire: everybody's use of the object is over before it is freed. */
+	uint64_t word = atomic_fetch_sub_explicit(&slot->word, 1, memory_order_acq_rel) - 1;
+
+	if (!(word & HANDLE_REFERENCES))
+		handle_slot_free(table, slot);
+}
 
 /*
  * Makes the handle invalid for handle_get() and takes the table's reference

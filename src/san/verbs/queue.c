@@ -407,7 +407,7 @@ static void finish(struct san_socket *socket, const struct ibv_wc *completion)
 	bool receive = completion->wr_id & RECEIVE_ID;
 	struct ring *ring = receive ? &queue->receive : &queue->send;
 	uint32_t number = (uint32_t)completion->wr_id;
-	struct request request;
+	const struct request *request;
 
 	if (queue->armed && (!queue->armed_solicited || receive || completion->status))
 		queue->touched = true;
@@ -417,7 +417,8 @@ static void finish(struct san_socket *socket, const struct ibv_wc *completion)
 		socket_break(socket, WSAENETDOWN, "the device completes out of order");
 		return;
 	}
-	request = *ring_slot(ring, ring->head++);
+	/* The slot stays as it is meanwhile: there is one more of them than requests are posted. */
+	request = ring_slot(ring, ring->head++);
 	if (completion->status && !queue->failed) {
 		queue->failed = true;
 		if (completion->status != IBV_WC_WR_FLUSH_ERR)
@@ -425,8 +426,8 @@ static void finish(struct san_socket *socket, const struct ibv_wc *completion)
 				 ibv_wc_status_str(completion->status));
 		socket_break(socket, WSAECONNRESET, ibv_wc_status_str(completion->status));
 	}
-	retire(socket, &request, wsa_error_of(socket, completion->status),
-	       completion->status ? 0 : receive ? completion->byte_len : request.bytes);
+	retire(socket, request, wsa_error_of(socket, completion->status),
+	       completion->status ? 0 : receive ? completion->byte_len : request->bytes);
 }
 
 int queue_poll(struct san_socket *socket)
