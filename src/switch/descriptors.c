@@ -119,7 +119,7 @@ static bool word_holds(uintptr_t word, bool epoll)
 	return (word & POINTER) && !!(word & MARK_EPOLL) == epoll;
 }
 
-static void *slot_get(struct slot *slot, bool epoll)
+static inline void *slot_get(struct slot *slot, bool epoll)
 {
 	uintptr_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
 	void *object;

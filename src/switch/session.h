@@ -295,11 +295,23 @@ void session_reset(struct session *session, int error);
 void session_finish(struct session *session);
 
 /* The message was dealt with: its buffer will be posted again, and the peer be given a credit. */
-void session_spent(struct session *session, struct message *message);
+static inline void session_spent(struct session *session, struct message *message)
+{
+	message->next = session->spent;
+	session->spent = message;
+	session->spent_count++;
+}
+
 /* Posts the spent buffers: for a thread that has the time. */
 void session_post_spent(struct session *session);
 /* Removes the first chunk; its owner frees it. */
-void session_chunk_pop(struct session *session);
+static inline void session_chunk_pop(struct session *session)
+{
+	session->chunks_first = session->chunks_first->next;
+	if (!session->chunks_first)
+		session->chunks_last = NULL;
+}
+
 /* Puts a chunk in front: bytes of the first chunk that were moved ahead. */
 void session_chunk_push(struct session *session, struct chunk *chunk);
 /* The advertisement is over: tells the peer unless its own DONE did. */

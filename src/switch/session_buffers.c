@@ -95,13 +95,6 @@ void session_repost(struct session *session, struct message *message)
 		session_refused(session, error);
 }
 
-void session_spent(struct session *session, struct message *message)
-{
-	message->next = session->spent;
-	session->spent = message;
-	session->spent_count++;
-}
-
 void session_post_spent(struct session *session)
 {
 	struct message *message;

@@ -38,15 +38,6 @@ static void chunk_append(struct session *session, struct chunk *chunk, uint64_t 
 	session->readable += length;
 }
 
-void session_chunk_pop(struct session *session)
-{
-	struct chunk *chunk = session->chunks_first;
-
-	session->chunks_first = chunk->next;
-	if (!session->chunks_first)
-		session->chunks_last = NULL;
-}
-
 void session_chunk_push(struct session *session, struct chunk *chunk)
 {
 	chunk->next = session->chunks_first;

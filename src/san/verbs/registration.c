@@ -36,11 +36,6 @@ struct registration *registration_get(const struct san_socket *socket, const WSA
 	return NULL;
 }
 
-void registration_put(struct registration *registration)
-{
-	handle_put(&provider.registrations, registration->handle);
-}
-
 void registration_release(void *object)
 {
 	struct registration *registration = object;

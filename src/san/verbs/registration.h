@@ -15,6 +15,8 @@
 #include <infiniband/verbs.h>
 #include <wsdirect/ws2san.h>
 
+#include "provider.h"
+
 struct cache_region;
 struct device;
 struct san_socket;
@@ -40,7 +42,10 @@ struct registration {
  */
 struct registration *registration_get(const struct san_socket *socket, const WSABUFEX *buffer,
 				      DWORD rights, int *wsa_error);
-void registration_put(struct registration *registration);
+static inline void registration_put(struct registration *registration)
+{
+	handle_put(&provider.registrations, registration->handle);
+}
 
 /* Frees a registration that nobody holds; the handle table's release function. */
 void registration_release(void *registration);

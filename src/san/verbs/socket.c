@@ -19,26 +19,6 @@
 
 /* ---- references and the lock ---- */
 
-struct san_socket *socket_get(SOCKET s, LPINT lpErrno)
-{
-	struct san_socket *socket;
-
-	if (!atomic_load_explicit(&provider.running, memory_order_acquire)) {
-		/* In a child, of a parent's socket too: it is none of ours. */
-		*lpErrno = provider.forked ? WSAENOTSOCK : WSANOTINITIALISED;
-		return NULL;
-	}
-	socket = handle_get(&provider.sockets, s);
-	if (!socket)
-		*lpErrno = WSAENOTSOCK;
-	return socket;
-}
-
-void socket_put(struct san_socket *socket)
-{
-	handle_put(&provider.sockets, socket->handle);
-}
-
 void socket_release(void *object)
 {
 	struct san_socket *socket = object;
@@ -56,11 +36,6 @@ void socket_forked(void *object)
 	/* Whatever holds this open would keep the parent's connection from ending with it. */
 	if (socket->queue.channel)
 		system_close(socket->queue.channel->fd);
-}
-
-void socket_lock(struct san_socket *socket)
-{
-	pthread_mutex_lock(&socket->lock);
 }
 
 static LPWSAOVERLAPPED announcement_next(LPWSAOVERLAPPED overlapped)
@@ -91,31 +66,22 @@ static void announce(SOCKET switch_handle, LPWSAOVERLAPPED overlapped)
 	}
 }
 
-void socket_unlock(struct san_socket *socket)
+void socket_announce(struct san_socket *socket)
 {
 	LPWSAOVERLAPPED first = socket->announce_first;
 
-	if (first) {
-		socket->announce_first = socket->announce_last = NULL;
-		socket->upcalls++;
-		pthread_mutex_unlock(&socket->lock);
-		announce(socket->switch_handle, first);
-		pthread_mutex_lock(&socket->lock);
-		if (!--socket->upcalls)
-			pthread_cond_broadcast(&socket->upcalls_done);
-	}
+	socket->announce_first = socket->announce_last = NULL;
+	socket->upcalls++;
 	pthread_mutex_unlock(&socket->lock);
+	announce(socket->switch_handle, first);
+	pthread_mutex_lock(&socket->lock);
+	if (!--socket->upcalls)
+		pthread_cond_broadcast(&socket->upcalls_done);
 }
 
-void socket_complete(struct san_socket *socket, LPWSAOVERLAPPED overlapped, int wsa_error,
-		     uint32_t bytes)
+void socket_announce_later(struct san_socket *socket, LPWSAOVERLAPPED overlapped, int wsa_error,
+			   uint32_t bytes)
 {
-	if ((uintptr_t)overlapped->hEvent & 1) {
-		overlapped->InternalHigh = bytes;
-		/* Release: pairs with WSA_OVERLAPPED_PENDING. */
-		__atomic_store_n(&overlapped->Internal, wsa_error, __ATOMIC_RELEASE);
-		return;
-	}
 	/* Pending to whoever looks until it is announced; the error waits in the upper half. */
 	overlapped->InternalHigh = (ULONG_PTR)wsa_error << 32 | bytes;
 	announcement_link(overlapped, NULL);

@@ -83,20 +83,62 @@ struct san_socket {
 	struct exposure *spare_exposures;
 };
 
-/* A reference to the socket, or NULL with *lpErrno set; socket_put() gives it back. */
-struct san_socket *socket_get(SOCKET s, LPINT lpErrno);
-void socket_put(struct san_socket *socket);
+/* ---- references, the lock, completion; inline since every request comes by ---- */
 
-/* Unlocking announces what was completed meanwhile to the switch. */
-void socket_lock(struct san_socket *socket);
-void socket_unlock(struct san_socket *socket);
+/* A reference to the socket, or NULL with *lpErrno set; socket_put() gives it back. */
+static inline struct san_socket *socket_get(SOCKET s, LPINT lpErrno)
+{
+	struct san_socket *socket;
+
+	if (!atomic_load_explicit(&provider.running, memory_order_acquire)) {
+		/* In a child, of a parent's socket too: it is none of ours. */
+		*lpErrno = provider.forked ? WSAENOTSOCK : WSANOTINITIALISED;
+		return NULL;
+	}
+	socket = (struct san_socket *)handle_get(&provider.sockets, s);
+	if (!socket)
+		*lpErrno = WSAENOTSOCK;
+	return socket;
+}
+
+static inline void socket_put(struct san_socket *socket)
+{
+	handle_put(&provider.sockets, socket->handle);
+}
+
+/* For socket_unlock() and socket_complete(): up-calls, which are made without the lock. */
+void socket_announce(struct san_socket *socket);
+void socket_announce_later(struct san_socket *socket, LPWSAOVERLAPPED overlapped, int wsa_error,
+			   uint32_t bytes);
+
+static inline void socket_lock(struct san_socket *socket)
+{
+	pthread_mutex_lock(&socket->lock);
+}
+
+/* Announces what was completed meanwhile to the switch. */
+static inline void socket_unlock(struct san_socket *socket)
+{
+	if (socket->announce_first)
+		socket_announce(socket);
+	pthread_mutex_unlock(&socket->lock);
+}
 
 /*
  * The request is complete: tells its owner, at once (from here on its memory
  * may be gone) or with the up-call at unlocking. With the lock held.
  */
-void socket_complete(struct san_socket *socket, LPWSAOVERLAPPED overlapped, int wsa_error,
-		     uint32_t bytes);
+static inline void socket_complete(struct san_socket *socket, LPWSAOVERLAPPED overlapped,
+				   int wsa_error, uint32_t bytes)
+{
+	if (!((uintptr_t)overlapped->hEvent & 1)) {
+		socket_announce_later(socket, overlapped, wsa_error, bytes);
+		return;
+	}
+	overlapped->InternalHigh = bytes;
+	/* Release: pairs with WSA_OVERLAPPED_PENDING. */
+	__atomic_store_n(&overlapped->Internal, wsa_error, __ATOMIC_RELEASE);
+}
 
 /* A new socket with the table's reference and one for the caller; NULL: out of memory. */
 struct san_socket *socket_new(int family);
