@@ -223,7 +223,7 @@ void session_flush_open(struct session *session)
 		transmit_open(session);
 }
 
-void session_flush(struct session *session)
+void session_flush_waiting(struct session *session)
 {
 	if (session->broken || session->refused || !session->established)
 		return;

@@ -202,8 +202,6 @@ void session_close(struct session *session);
  */
 bool session_progress(struct session *session, unsigned int looks);
 
-/* Sends what should not wait any longer, as far as credits go. */
-void session_flush(struct session *session);
 /* Sends the open message even if it could hold more. */
 void session_flush_open(struct session *session);
 
@@ -251,6 +249,17 @@ static inline bool session_credits_due(const struct session *session)
 	uint32_t due = session->credits_owed + session->spent_count;
 
 	return due * 2 >= session->credits_granted || (due && !session->credits_peer);
+}
+
+/* For session_flush(). */
+void session_flush_waiting(struct session *session);
+
+/* Sends what should not wait any longer, as far as credits go. */
+static inline void session_flush(struct session *session)
+{
+	if (session->open || session->control_count || session->want_buffers ||
+	    session->want_finish || session_credits_due(session))
+		session_flush_waiting(session);
 }
 
 /* Is anything of ours not yet with the peer (messages, staged data, FIN)? */

@@ -267,7 +267,7 @@ static int post_send(struct queue *queue, struct work *work)
 }
 
 /* There is room in the ring. */
-static int post(struct queue *queue, struct work *work)
+static inline int post(struct queue *queue, struct work *work)
 {
 	struct ring *ring = is_receive(&work->request) ? &queue->receive : &queue->send;
 	int error = is_receive(&work->request) ? post_receive(queue, work) : post_send(queue, work);
@@ -278,7 +278,7 @@ static int post(struct queue *queue, struct work *work)
 }
 
 /* The request will be heard of no more. */
-static void retire(struct san_socket *socket, const struct request *request, int wsa_error,
+static inline void retire(struct san_socket *socket, const struct request *request, int wsa_error,
 		   uint32_t bytes)
 {
 	for (unsigned i = 0; i < request->buffers; i++)

@@ -76,7 +76,7 @@ static int state_error(const struct san_socket *socket, bool receive)
  * The tail that all four share. @work names everything but the buffers and the
  * overlapped structure; @most bounds the bytes.
  */
-static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *buffers,
+static inline int submit(struct san_socket *socket, struct work *work, const WSABUFEX *buffers,
 		  DWORD count, uint32_t most, LPWSAOVERLAPPED overlapped, LPINT lpErrno)
 {
 	bool receive = work->request.opcode == OPCODE_RECEIVE;
