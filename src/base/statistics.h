@@ -15,6 +15,7 @@
 #define WSD_BASE_STATISTICS_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -67,20 +68,26 @@ void statistics_forked(void);
 extern __thread uint64_t *statistics_own __attribute__((tls_model("initial-exec")));
 void statistic_add_shared(enum statistic which, uint64_t amount);
 
-/* Adds to this thread's shard. Any thread, any context, no lock. */
-static inline void statistic_add(enum statistic which, uint64_t amount)
+/* Adds to this thread's own counters; false: it has none yet, or there are none for it. */
+static inline bool statistic_add_own(enum statistic which, uint64_t amount)
 {
 	uint64_t *own = statistics_own;
 
-	if (__builtin_expect(!own, 0)) {
-		statistic_add_shared(which, amount);
-		return;
-	}
+	if (__builtin_expect(!own, 0))
+		return false;
 	/*
 	 * In one instruction, so that a signal handler loses no addition, but without a lock on
 	 * the memory: nobody else writes there. This is what a hit of the cache pays.
 	 */
 	__asm__("addq %1, %0" : "+m"(own[which]) : "er"(amount) : "cc");
+	return true;
+}
+
+/* Adds to this thread's shard. Any thread, any context, no lock. */
+static inline void statistic_add(enum statistic which, uint64_t amount)
+{
+	if (!statistic_add_own(which, amount))
+		statistic_add_shared(which, amount);
 }
 
 /* Sum over the shards of this process. */

@@ -126,16 +126,20 @@ int cache_leaving_put(struct cache *cache, struct cache_region *leaving)
 int cache_region_finish(struct cache *cache, struct cache_region *region)
 	LEAVES_LOCK(cache->lock);
 
-/* The last reference ends the region. 0 or the error of a device that kept its handle. */
-static inline int cache_region_put(struct cache *cache, struct cache_region *region)
+/* Puts a reference. True: it was the last, and the caller is to end the region. */
+static inline bool cache_region_last(struct cache_region *region)
 {
 	/*
 	 * Release: what was done with the region comes before its end. Acquire: for the
 	 * last one, who ends it; pairs with the releases of all others here.
 	 */
-	if (atomic_fetch_sub_explicit(&region->references, 1, memory_order_acq_rel) > 1)
-		return 0;
-	return cache_region_finish(cache, region);
+	return atomic_fetch_sub_explicit(&region->references, 1, memory_order_acq_rel) == 1;
+}
+
+/* The same with the end. 0 or the error of a device that kept its handle. */
+static inline int cache_region_put(struct cache *cache, struct cache_region *region)
+{
+	return cache_region_last(region) ? cache_region_finish(cache, region) : 0;
 }
 
 #endif

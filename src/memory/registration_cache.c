@@ -78,17 +78,18 @@ static void cache_leave_range(struct cache *cache, struct region_index *index, u
 static bool cache_late_event(struct cache *cache, uintptr_t start, uintptr_t end)
 	NEEDS_LOCK(cache->lock);
 
-/* Whether a region that the caller holds answers a look-up. */
-static inline bool region_serves(const struct cache_region *region, uintptr_t start, uintptr_t end,
-			  unsigned access)
+/*
+ * Whether a region that the caller holds covers what is looked up, and is still in the cache.
+ * Nothing, a length of 0, is never covered.
+ */
+static inline bool region_covers(const struct cache_region *region, uintptr_t start, size_t length,
+				 unsigned access)
 {
-	if (region->start > start || region->end < end || (access & ~region->access) ||
-	    atomic_load_explicit(&region->gone, memory_order_relaxed))
-		return false;
-	if (cache_region_unchanged(region))
-		return true;
-	statistic_add(STATISTIC_cache_stale, 1);
-	return false;
+	size_t offset = start - region->start, size = region->end - region->start;
+
+	/* In this order nothing wraps unnoticed. */
+	return offset <= size && length - 1 < size - offset && !(access & ~region->access) &&
+	       !atomic_load_explicit(&region->gone, memory_order_relaxed);
 }
 
 /* Whether the region the index hinted at answers; if so it is held for the caller. */
@@ -97,10 +98,18 @@ static inline bool region_answers(struct cache *cache, struct cache_region *regi
 {
 	if (!region || !region_get_unless_free(region))
 		return false;
-	if (region_serves(region, start, end, access))
-		return true;
+	if (region_covers(region, start, end - start, access)) {
+		if (cache_region_unchanged(region))
+			return true;
+		statistic_add(STATISTIC_cache_stale, 1);
+	}
 	cache_region_put(cache, region);
 	return false;
+}
+
+static inline bool known_access(unsigned access)
+{
+	return access && !(access & ~(MEMORY_READ | MEMORY_WRITE));
 }
 
 static inline unsigned first_index(unsigned access)
@@ -276,36 +285,56 @@ static NOT_INLINE int cache_get_slowly(struct cache *cache, struct cache_device 
 	return error;
 }
 
-/* Whether a region that is held for the caller, if any, makes the look-up a hit. */
+/* Whether a region that is held for the caller makes the look-up a hit, to be counted. */
 static inline bool region_hit(struct cache_region *region, const struct cache_device *device)
 {
 	if (!region_handle(region, device->index))
 		return false;
 	if (!atomic_load_explicit(&region->recent, memory_order_relaxed))
 		atomic_store_explicit(&region->recent, true, memory_order_relaxed);
-	statistic_add(STATISTIC_cache_hits, 1);
 	return true;
 }
 
-/* A look-up that the first hint did not answer; the region it led to is held, or NULL. */
+/*
+ * A look-up that the first hint did not answer, or that could not be counted; the region it led
+ * to is held, or NULL.
+ */
 static NOT_INLINE int cache_get_otherwise(struct cache *cache, struct cache_device *device,
-					  uintptr_t start, uintptr_t end, unsigned access,
+					  const void *address, size_t length, unsigned access,
 					  struct cache_region **region)
 {
+	uintptr_t start = (uintptr_t)address;
+	uintptr_t end = start + length;
+	struct cache_region *refused = *region;
 	struct cache_region *found;
 
-	if (*region)
-		cache_region_put(cache, *region);
-	found = cache_find_by_hint(cache, start, end, access, *region);
+	if (refused && region_covers(refused, start, length, access)) {
+		if (!cache_region_unchanged(refused)) {
+			statistic_add(STATISTIC_cache_stale, 1);
+		} else if (region_hit(refused, device)) {
+			statistic_add(STATISTIC_cache_hits, 1);
+			return 0;
+		}
+	}
+	if (refused)
+		cache_region_put(cache, refused);
+	*region = NULL;
+	if (length == 0 || !known_access(access))
+		return -EINVAL;
+	if (end < start || end > UINTPTR_MAX - cache->page_mask)
+		return -EFAULT;
+	if (!monitor_is_ours(cache->monitor))
+		return -EPERM;
+	found = cache_find_by_hint(cache, start, end, access, refused);
 	if (!found)
 		found = cache_find_by_search(cache, start, end, access);
 	if (found && region_hit(found, device)) {
+		statistic_add(STATISTIC_cache_hits, 1);
 		*region = found;
 		return 0;
 	}
 	if (found)
 		cache_region_put(cache, found);
-	*region = NULL;
 	return cache_get_slowly(cache, device, start, end, access, region);
 }
 
@@ -314,29 +343,26 @@ int cache_get(struct cache *cache, struct cache_device *device, const void *addr
 	      unsigned access, struct cache_region **region)
 {
 	uintptr_t start = (uintptr_t)address;
-	uintptr_t end = start + length;
-	struct cache_region *found;
+	struct cache_region *found = NULL;
 
-	if (length == 0 || access == 0 || (access & ~(MEMORY_READ | MEMORY_WRITE)))
-		return -EINVAL;
-	if (end < start || end > UINTPTR_MAX - cache->page_mask)
-		return -EFAULT;
-	if (!monitor_is_ours(cache->monitor))
-		return -EPERM;
-
-	found = region_index_hint(&cache->indexes[first_index(access)], start & ~cache->page_mask);
+	if (known_access(access) && monitor_is_ours(cache->monitor))
+		found = region_index_hint(&cache->indexes[first_index(access)],
+					  start & ~cache->page_mask);
 	if (found && !region_get_unless_free(found))
 		found = NULL;
 	*region = found;
-	if (found && region_serves(found, start, end, access) && region_hit(found, device))
+	if (found && region_covers(found, start, length, access) &&
+	    cache_region_unchanged(found) && region_hit(found, device) &&
+	    statistic_add_own(STATISTIC_cache_hits, 1))
 		return 0;
-	return cache_get_otherwise(cache, device, start, end, access, region);
+	return cache_get_otherwise(cache, device, address, length, access, region);
 }
 
 void cache_put(struct cache *cache, struct cache_region *region)
 {
-	if (monitor_is_ours(cache->monitor))
-		cache_region_put(cache, region);
+	/* In a child of fork the count is a copy, and what the region stands for is the parent's. */
+	if (cache_region_last(region) && monitor_is_ours(cache->monitor))
+		cache_region_finish(cache, region);
 }
 
 void *cache_region_handle(const struct cache_region *region, const struct cache_device *device)

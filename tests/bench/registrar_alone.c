@@ -12,6 +12,7 @@
 #include "registrar.h"
 #include "registration_cache.h"
 #include "settings.h"
+#include "statistics.h"
 
 const bool registrar_caches = true;
 const bool registrar_watches = false;
@@ -92,6 +93,8 @@ void registrar_open(const char *name)
 {
 	(void)name;
 	settings_open();
+	/* As in a program under the library: its threads count each for itself. */
+	statistics_open();
 	must(fork_mark_alloc(&ordinary.fork_mark), "fork mark");
 	while (free_slot_count < BUFFERS) {
 		free_slots[free_slot_count] = free_slot_count;

@@ -8,6 +8,7 @@
 #include "registrar.h"
 #include "registration_cache.h"
 #include "settings.h"
+#include "statistics.h"
 #include "verbs_device.h"
 
 const bool registrar_caches = true;
@@ -35,6 +36,8 @@ static const struct cache_device_ops operations = { .reg = pin, .dereg = unpin }
 void registrar_open(const char *name)
 {
 	settings_open();
+	/* As in a program under the library: its threads count each for itself. */
+	statistics_open();
 	must(monitor_open("module", &monitor), "/dev/wsdirect");
 	must(cache_create(monitor, BUFFERS, UINT64_MAX, &cache), "cache");
 	must(cache_device_add(cache, &operations, verbs_device_pd(name), &device), "device");
