@@ -6,6 +6,7 @@
 #include "san_common.h"
 
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -220,6 +221,41 @@ static void options(const struct san_pair *pair)
 	check(san_ioctl_out(pair->client, 0x1234, NULL, 0) == WSAEOPNOTSUPP);
 }
 
+static void *send_later(void *pair)
+{
+	WSAOVERLAPPED sent = { .hEvent = POLLED };
+	int error;
+
+	usleep(50 * 1000);
+	san.lpWSPSend(((struct san_pair *)pair)->client, NULL, 0, NULL, 0, &sent, NULL, NULL,
+		      &error);
+	check_error(error, WSA_IO_PENDING);
+	check_error(san_wait(((struct san_pair *)pair)->client, &sent, &(DWORD){ 0 }), 0);
+	return NULL;
+}
+
+/* SIO_WSDIRECT_POLL looks once, or until something is complete, as often as it is told. */
+static void looks(struct san_pair *pair)
+{
+	WSAOVERLAPPED received = { .hEvent = POLLED };
+	DWORD many = UINT32_MAX, bytes;
+	unsigned char *area = memory(4096);
+	HANDLE handle = san_registered(pair->server, area, 4096, MEM_READWRITE);
+	pthread_t thread;
+	int error;
+
+	san_post(pair->server, area, 4096, handle, &received);
+	check_error(san_ioctl_out(pair->server, SIO_WSDIRECT_POLL, NULL, 0), 0);
+	check(WSA_OVERLAPPED_PENDING(&received));
+	check(!pthread_create(&thread, NULL, send_later, pair));
+	check(!san.lpWSPIoctl(pair->server, SIO_WSDIRECT_POLL, &many, sizeof(many), NULL, 0, &bytes,
+			      NULL, NULL, NULL, &error));
+	check(!WSA_OVERLAPPED_PENDING(&received));
+	check(!pthread_join(thread, NULL));
+	check(!san_deregister(pair->server, handle, &error));
+	munmap(area, 4096);
+}
+
 int main(void)
 {
 	struct san_pair pair;
@@ -231,6 +267,7 @@ int main(void)
 	connect_pair(&pair, &answer);
 	options(&pair);
 	messages(&pair);
+	looks(&pair);
 	rdma(&pair);
 	check(san_handles == 3);
 	san_pair_close(&pair);

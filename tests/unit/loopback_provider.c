@@ -45,7 +45,8 @@ struct exposed {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned int exposed_count, failing;
+static unsigned int exposed_count;
+static DWORD most_registered = UINT32_MAX;
 static struct exposed table[4096];
 
 static struct end *end_of(SOCKET socket)
@@ -235,14 +236,12 @@ static int loopback_read(SOCKET s, LPWSABUFEX buffers, DWORD count, LPVOID descr
 	return transfer(s, buffers, descriptor, length, offset, overlapped, error, MEM_READ);
 }
 
-static bool fails(SOCKET s, LPINT error)
+static bool fails(SOCKET s, DWORD length, LPINT error)
 {
 	bool fail;
 
 	pthread_mutex_lock(&lock);
-	fail = failing > 0 || end_of(s)->refuses;
-	if (failing)
-		failing--;
+	fail = length > most_registered || end_of(s)->refuses;
 	pthread_mutex_unlock(&lock);
 	if (fail)
 		*error = WSAENOBUFS;
@@ -251,9 +250,8 @@ static bool fails(SOCKET s, LPINT error)
 
 static HANDLE loopback_register(SOCKET s, PVOID buffer, DWORD length, DWORD flags, LPINT error)
 {
-	(void)length;
 	(void)flags;
-	return fails(s, error) ? NULL : buffer;
+	return fails(s, length, error) ? NULL : buffer;
 }
 
 static int loopback_deregister(SOCKET s, HANDLE handle, LPINT error)
@@ -275,7 +273,7 @@ static int loopback_expose(SOCKET s, PVOID buffer, DWORD length, DWORD flags, LP
 		buffer = ((const WSABUFEX *)buffer)->buf;
 		flags &= MEM_READWRITE;
 	}
-	if (fails(s, error))
+	if (fails(s, length, error))
 		return SOCKET_ERROR;
 	pthread_mutex_lock(&lock);
 	do
@@ -388,10 +386,10 @@ unsigned int loopback_exposed(void)
 	return count;
 }
 
-void loopback_fail_registrations(unsigned int count)
+void loopback_limit_registrations(DWORD most)
 {
 	pthread_mutex_lock(&lock);
-	failing = count;
+	most_registered = most;
 	pthread_mutex_unlock(&lock);
 }
 

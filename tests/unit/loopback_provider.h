@@ -14,8 +14,8 @@
 void loopback_pair(SOCKET *one, SOCKET *other);
 /* Exposed memory that was not hidden again, over all ends: must be 0 after a test. */
 unsigned int loopback_exposed(void);
-/* The next registrations fail with WSAENOBUFS, this many of them. */
-void loopback_fail_registrations(unsigned int count);
+/* From now on no more than this many bytes are registered or exposed at once: WSAENOBUFS. */
+void loopback_limit_registrations(DWORD most);
 /* One end registers nothing from now on, or does again. */
 void loopback_refuse_registrations(SOCKET s, bool refuse);
 extern struct provider loopback_provider;

@@ -16,7 +16,9 @@
 #include "libc_calls.h"
 #include "lifetime.h"
 #include "loopback_provider.h"
+#include "settings.h"
 #include "socket_state.h"
+#include "statistics.h"
 #include "waiter.h"
 
 #define MIB (1024 * 1024)
@@ -210,6 +212,47 @@ START_TEST(streams_arrive_whole_and_in_order)
 }
 END_TEST
 
+/* By a stream of full messages; 11 of the larger buffers are registered together. */
+START_TEST(buffers_grow_as_far_as_can_be_registered)
+{
+	static const struct { DWORD limit; uint32_t size; } cases[] = {
+		{ 800 << 10, 65536 }, { 500 << 10, 16384 }, { 100 << 10, 4096 }, { 40 << 10, 0 },
+	};
+	struct pair pair = pair_open();
+	struct flow flows[2] = {
+		{ pair.a, 8 * MIB, 60000, true, 0, 1 },
+		{ pair.b, 8 * MIB, 60000, false, 0, 2 },
+	};
+
+	loopback_limit_registrations(cases[_i].limit);
+	run_flows(flows, 2);
+	ck_assert_uint_eq(pair.b->session.buffers_size, cases[_i].size);
+	ck_assert_uint_eq(pair.a->session.send_size, cases[_i].size);
+	pair_close(pair);
+}
+END_TEST
+
+/* How small a buffer large data goes to directly. */
+START_TEST(a_quarter_of_the_threshold_is_received_directly)
+{
+	size_t quarter = setting_number(SETTING_rdma_threshold) / 4, piece = quarter - (size_t)_i;
+	uint64_t before = statistic_read(STATISTIC_bytes_received_spilled), spilled;
+	struct pair pair = pair_open();
+	struct flow flows[2] = {
+		{ pair.a, 32 * quarter, 8 * quarter, true, 0, 1 },
+		{ pair.b, 32 * quarter, piece, false, 0, 2 },
+	};
+
+	run_flows(flows, 2);
+	spilled = statistic_read(STATISTIC_bytes_received_spilled) - before;
+	if (_i)
+		ck_assert_uint_gt(spilled, 0);
+	else
+		ck_assert_uint_eq(spilled, 0);
+	pair_close(pair);
+}
+END_TEST
+
 /* Both send a megabyte before either receives: TCP's buffers let that pass. */
 static void *send_then_receive(void *argument)
 {
@@ -385,9 +428,9 @@ START_TEST(without_registrations_data_is_copied)
 		{ pair.b, 4 * MIB, 512 * 1024, false, MSG_WAITALL, 2 },
 	};
 
-	loopback_fail_registrations(1000000);
+	loopback_limit_registrations(0);
 	run_flows(flows, 2);
-	loopback_fail_registrations(0);
+	loopback_limit_registrations(UINT32_MAX);
 	pair_close(pair);
 }
 END_TEST
@@ -622,6 +665,8 @@ int main(void)
 	tcase_add_test(stream, peek_leaves_the_bytes);
 	tcase_add_loop_test(stream, streams_arrive_whole_and_in_order, 0,
 			    (int)(sizeof(ways) / sizeof(ways[0])));
+	tcase_add_loop_test(stream, buffers_grow_as_far_as_can_be_registered, 0, 4);
+	tcase_add_loop_test(stream, a_quarter_of_the_threshold_is_received_directly, 0, 2);
 	tcase_add_test(stream, both_may_send_first);
 	tcase_add_test(stream, both_may_send_many_first);
 	tcase_add_test(stream, a_peer_that_is_elsewhere_takes_what_tcp_would);
