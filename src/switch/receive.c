@@ -256,8 +256,8 @@ static int receive_spilled(struct socket *socket, struct incoming *incoming)
  * Deals with the advertisement at the head of the queue. Returns bytes moved to
  * the buffer, 0 when the queue changed (look again), or -errno. May drop the lock.
  */
-static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming *incoming, uint8_t *buffer,
-			       size_t room, bool block, bool peek)
+static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming *incoming,
+					  uint8_t *buffer, size_t room, bool block, bool peek)
 {
 	struct session *session = &socket->session;
 	uint64_t size = incoming->length - incoming->moved;

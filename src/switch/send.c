@@ -235,8 +235,8 @@ static void withdraw(struct session *session, struct outgoing *outgoing, bool at
  * which may be fewer than size when it does not read, a signal or the timeout
  * came; or -errno: -EAGAIN if it could not even start (use messages).
  */
-static NOT_INLINE ssize_t send_advertised(struct sending *sending, const uint8_t *data, size_t size,
-			       int *interrupted)
+static NOT_INLINE ssize_t send_advertised(struct sending *sending, const uint8_t *data,
+					  size_t size, int *interrupted)
 {
 	struct session *session = &sending->socket->session;
 	struct outgoing *outgoing;
