@@ -136,7 +136,7 @@ static struct cache_region *cache_find_by_hint(struct cache *cache, uintptr_t st
 
 /* The others; what is found is remembered. */
 static struct cache_region *cache_find_by_search(struct cache *cache, uintptr_t start,
-							    uintptr_t end, unsigned access)
+						 uintptr_t end, unsigned access)
 {
 	uintptr_t page = start & ~cache->page_mask;
 
@@ -360,7 +360,7 @@ int cache_get(struct cache *cache, struct cache_device *device, const void *addr
 
 void cache_put(struct cache *cache, struct cache_region *region)
 {
-	/* In a child of fork the count is a copy, and what the region stands for is the parent's. */
+	/* In a child of fork the count is a copy, and to end the region is up to the parent. */
 	if (cache_region_last(region) && monitor_is_ours(cache->monitor))
 		cache_region_finish(cache, region);
 }

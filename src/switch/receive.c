@@ -382,7 +382,8 @@ static NOT_INLINE size_t peek_local(struct session *session, struct cursor curso
 		const struct spill *spill = (struct spill *)chunk;
 		const uint8_t *data = in_message ? message->data + message->begin :
 						   spill->data + spill->begin;
-		size_t left = in_message ? message->end - message->begin : spill->end - spill->begin;
+		size_t left = in_message ? message->end - message->begin :
+					   spill->end - spill->begin;
 
 		while (left && !cursor.fault) {
 			size_t part = copy_out(data, left, &cursor, false);
