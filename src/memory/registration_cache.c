@@ -92,17 +92,26 @@ static inline bool region_covers(const struct cache_region *region, uintptr_t st
 	       !atomic_load_explicit(&region->gone, memory_order_relaxed);
 }
 
+/* The same, and the memory is as it was. */
+static inline bool region_serves(const struct cache_region *region, uintptr_t start, size_t length,
+				 unsigned access)
+{
+	if (!region_covers(region, start, length, access))
+		return false;
+	if (cache_region_unchanged(region))
+		return true;
+	statistic_add(STATISTIC_cache_stale, 1);
+	return false;
+}
+
 /* Whether the region the index hinted at answers; if so it is held for the caller. */
 static inline bool region_answers(struct cache *cache, struct cache_region *region, uintptr_t start,
 			   uintptr_t end, unsigned access)
 {
 	if (!region || !region_get_unless_free(region))
 		return false;
-	if (region_covers(region, start, end - start, access)) {
-		if (cache_region_unchanged(region))
-			return true;
-		statistic_add(STATISTIC_cache_stale, 1);
-	}
+	if (region_serves(region, start, end - start, access))
+		return true;
 	cache_region_put(cache, region);
 	return false;
 }
@@ -308,17 +317,14 @@ static NOT_INLINE int cache_get_otherwise(struct cache *cache, struct cache_devi
 	struct cache_region *refused = *region;
 	struct cache_region *found;
 
-	if (refused && region_covers(refused, start, length, access)) {
-		if (!cache_region_unchanged(refused)) {
-			statistic_add(STATISTIC_cache_stale, 1);
-		} else if (region_hit(refused, device)) {
+	if (refused) {
+		if (region_serves(refused, start, length, access) && region_hit(refused, device)) {
 			statistic_add(STATISTIC_cache_hits, 1);
 			return 0;
 		}
-	}
-	if (refused)
 		cache_region_put(cache, refused);
-	*region = NULL;
+		*region = NULL;
+	}
 	if (length == 0 || !known_access(access))
 		return -EINVAL;
 	if (end < start || end > UINTPTR_MAX - cache->page_mask)

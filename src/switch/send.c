@@ -102,9 +102,9 @@ static ssize_t send_at_once(struct session *session, const struct iovec *buffer)
 	memcpy(message->data + message->end, buffer->iov_base, size);
 	message->end += (uint32_t)size;
 	session->sent += size;
-	session->credits--;
 	statistic_add(STATISTIC_bytes_sent_message, size);
-	session_transmit(session, message, session->credits <= CREDITS_CONTROL);
+	session->open = message;
+	session_flush_open(session);
 	return (ssize_t)size;
 }
 

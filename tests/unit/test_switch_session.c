@@ -212,6 +212,29 @@ START_TEST(streams_arrive_whole_and_in_order)
 }
 END_TEST
 
+/* Where positions, which are 32 bits in messages, begin anew. */
+START_TEST(a_stream_goes_on_behind_four_gigabytes)
+{
+	struct pair pair = pair_open();
+	struct flow flows[2] = {
+		{ pair.a, 4 * MIB, 0, true, 0, 1 },
+		{ pair.b, 4 * MIB, 0, false, 0, 2 },
+	};
+
+	pthread_mutex_lock(&pair.a->lock);
+	pair.a->session.sent = UINT32_MAX - MIB;
+	pthread_mutex_unlock(&pair.a->lock);
+	pthread_mutex_lock(&pair.b->lock);
+	pair.b->session.received = UINT32_MAX - MIB;
+	pthread_mutex_unlock(&pair.b->lock);
+	run_flows(flows, 2);
+	ck_assert_uint_gt(pair.b->session.received, UINT32_MAX);
+	ck_assert_int_eq(socket_shutdown(pair.a, -1, SHUT_WR), 0);
+	ck_assert_int_eq(get(pair.b, &(char){ 0 }, 1, 0), 0);
+	pair_close(pair);
+}
+END_TEST
+
 /* By a stream of full messages; 11 of the larger buffers are registered together. */
 START_TEST(buffers_grow_as_far_as_can_be_registered)
 {
@@ -665,6 +688,7 @@ int main(void)
 	tcase_add_test(stream, peek_leaves_the_bytes);
 	tcase_add_loop_test(stream, streams_arrive_whole_and_in_order, 0,
 			    (int)(sizeof(ways) / sizeof(ways[0])));
+	tcase_add_test(stream, a_stream_goes_on_behind_four_gigabytes);
 	tcase_add_loop_test(stream, buffers_grow_as_far_as_can_be_registered, 0, 4);
 	tcase_add_loop_test(stream, a_quarter_of_the_threshold_is_received_directly, 0, 2);
 	tcase_add_test(stream, both_may_send_first);

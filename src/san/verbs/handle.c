@@ -73,23 +73,6 @@ void handle_slot_free(struct handle_table *table, struct handle_slot *slot)
 	pthread_mutex_unlock(&table->lock);
 }
 
-bool handle_close(struct handle_table *table, uintptr_t handle)
-{
-	struct handle_slot *slot = handle_slot(table, handle);
-	uint64_t word;
-
-	if (!slot)
-		return false;
-	word = atomic_load_explicit(&slot->word, memory_order_relaxed);
-	do {
-		if (!handle_word_open(word, handle))
-			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, word | HANDLE_CLOSING,
-							memory_order_acq_rel,
-							memory_order_relaxed));
-	return true;
-}
-
 int handle_close_unused(struct handle_table *table, uintptr_t handle, unsigned held)
 {
 	struct handle_slot *slot = handle_slot(table, handle);
@@ -107,6 +90,12 @@ int handle_close_unused(struct handle_table *table, uintptr_t handle, unsigned h
 							memory_order_acq_rel,
 							memory_order_relaxed));
 	return 0;
+}
+
+bool handle_close(struct handle_table *table, uintptr_t handle)
+{
+	/* However many are held. */
+	return !handle_close_unused(table, handle, HANDLE_REFERENCES);
 }
 
 void handle_table_forked(struct handle_table *table, void (*each)(void *object))
