@@ -28,10 +28,13 @@ size_t program_ask(uintptr_t start, size_t size, bool write);
 
 static inline size_t program_there(uintptr_t start, size_t size, bool write)
 {
-	const struct stretch *last = &program_seen[write];
-
-	/* In this order nothing wraps. */
-	if (start >= last->start && start <= last->end && size <= last->end - start)
+	/*
+	 * In this order nothing wraps. And without a pointer to the element: UBSan would check
+	 * that for NULL, by processor flags that are gone where the linker, in a test program,
+	 * makes an LEA of the ADD that finds a thread's own variable.
+	 */
+	if (start >= program_seen[write].start && start <= program_seen[write].end &&
+	    size <= program_seen[write].end - start)
 		return size;
 	return program_ask(start, size, write);
 }

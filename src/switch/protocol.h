@@ -64,8 +64,8 @@
  *
  * Larger buffers. A side that receives much may post larger buffers from then
  * on: BUFFERS(first, size) says that the peer's messages from number `first`
- * on (counting every message of the connection, HELLO is 0) meet buffers of
- * `size` bytes. Sizes never shrink.
+ * on (counting every message of the connection, HELLO is 0; never from 0 on) meet
+ * buffers of `size` bytes. Sizes never shrink, and grow once.
  *
  * Ending. FIN ends a direction at `position`; RESET ends both at once. A
  * connection that breaks before FIN is a reset for the reader.

@@ -17,18 +17,21 @@
 #include "statistics.h"
 #include "wsa_errno.h"
 
+/* Where a message begins, whatever size a setting or the peer asked for: no two share a line. */
+#define MESSAGE_ALIGNMENT	64
 #define POLLED	((HANDLE)(uintptr_t)1)	/* low bit of hEvent: no up-call */
 
 struct message_pool *session_pool_new(struct session *session, uint32_t count, uint32_t size)
 {
 	size_t page = 4096;
 	size_t head = sizeof(struct message_pool) + count * sizeof(struct message);
+	size_t stride = ((size_t)size + MESSAGE_ALIGNMENT - 1) & ~(size_t)(MESSAGE_ALIGNMENT - 1);
 	size_t length;
 	struct message_pool *pool;
 	int error;
 
 	head = (head + page - 1) & ~(page - 1);
-	length = (head + (size_t)count * size + page - 1) & ~(page - 1);
+	length = (head + count * stride + page - 1) & ~(page - 1);
 	pool = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (pool == MAP_FAILED)
 		return NULL;
@@ -48,7 +51,7 @@ struct message_pool *session_pool_new(struct session *session, uint32_t count, u
 		struct message *message = &pool->messages[i];
 
 		message->pool = pool;
-		message->data = (uint8_t *)pool + head + (size_t)i * size;
+		message->data = (uint8_t *)pool + head + i * stride;
 		message->size = size;
 	}
 	pool->next = session->pools;

@@ -596,6 +596,26 @@ START_TEST(a_forged_message_resets)
 }
 END_TEST
 
+/* Message buffers lie side by side, and a peer may ask for any size. */
+START_TEST(messages_are_aligned_whatever_size_the_peer_asks_for)
+{
+	static const struct forged odd = { "buffers of 4099 bytes", MESSAGE_BUFFERS, 0, 0, 0, 16,
+					   { 1, 0, 0, 0, 0, 0, 0, 0, 4099 & 255, 4099 >> 8 } };
+	struct pair pair = pair_open();
+	char buffer[16] = "0123456789abcdef";
+
+	inject(pair.b, &odd, 0);
+	/* The first one takes the message in. */
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(put(pair.a, buffer, sizeof(buffer), 0), sizeof(buffer));
+	ck_assert_uint_eq(pair.a->session.send_size, 4099);
+	for (struct message_pool *pool = pair.a->session.pools; pool; pool = pool->next)
+		for (uint32_t i = 0; i < pool->count; i++)
+			ck_assert_uint_eq((uintptr_t)pool->messages[i].data % 8, 0);
+	pair_close(pair);
+}
+END_TEST
+
 START_TEST(a_message_shorter_than_its_header_resets)
 {
 	struct pair pair = pair_open();
@@ -706,6 +726,7 @@ int main(void)
 	suite_add_tcase(suite, stream);
 	tcase_add_loop_test(hostile, a_forged_message_resets, 0,
 			    (int)(sizeof(forgeries) / sizeof(forgeries[0])));
+	tcase_add_test(hostile, messages_are_aligned_whatever_size_the_peer_asks_for);
 	tcase_add_test(hostile, a_message_shorter_than_its_header_resets);
 	tcase_add_test(hostile, messages_beyond_the_credits_reset);
 	tcase_add_loop_test(hostile, a_push_of_another_size_than_was_offered_resets, 0, 5);
