@@ -301,7 +301,8 @@ static bool cursor_room(struct cursor *cursor, uint8_t **buffer, size_t *room)
 	}
 	if (!cursor->left)
 		return false;
-	*buffer = (uint8_t *)cursor->vector->iov_base + cursor->skip;
+	/* As a number: with MSG_TRUNC it may be NULL, which has no offsets. */
+	*buffer = (uint8_t *)((uintptr_t)cursor->vector->iov_base + cursor->skip);
 	*room = cursor->vector->iov_len - cursor->skip;
 	return true;
 }
