@@ -145,13 +145,7 @@ void attention_unguard(struct socket *socket)
 
 static bool somebody_sleeps(struct socket *socket)
 {
-	bool sleeping = socket->session.sleepers;
-
-	pthread_mutex_lock(&socket->waiters_lock);
-	for (struct waiter_link *link = socket->waiters; link && !sleeping; link = link->next)
-		sleeping = atomic_load(&link->armed);
-	pthread_mutex_unlock(&socket->waiters_lock);
-	return sleeping;
+	return socket->session.sleepers || waiter_list_armed(&socket->waiters);
 }
 
 static enum attend attend_connected(struct socket *socket)
@@ -175,8 +169,8 @@ static enum attend attend_connected(struct socket *socket)
 		return ATTEND_TICK;
 	}
 	provider_arm(session->provider, session->companion,
-		     socket->waiters || session_draining(session) ? WSDIRECT_ARM_ANY :
-								    WSDIRECT_ARM_SOLICITED);
+		     waiter_list_empty(&socket->waiters) && !session_draining(session) ?
+			     WSDIRECT_ARM_SOLICITED : WSDIRECT_ARM_ANY);
 	session->guarded = true;
 	watch(socket, session->completion);
 	return socket_progress(socket) ? ATTEND_TICK : ATTEND_QUIET;

@@ -44,8 +44,7 @@ static void disown(int fd, struct socket *socket, void *context)
 	unsigned int *connections = context;
 
 	pthread_mutex_init(&socket->lock, NULL);
-	pthread_mutex_init(&socket->waiters_lock, NULL);
-	socket->waiters = NULL;
+	waiter_list_init(&socket->waiters);
 	socket->attention.listed = false;
 	socket->attention.descriptor = -1;
 	switch (socket->state) {

@@ -36,7 +36,7 @@ struct socket *socket_new(enum socket_state state)
 		return NULL;
 	atomic_init(&socket->references, 1);
 	pthread_mutex_init(&socket->lock, NULL);
-	pthread_mutex_init(&socket->waiters_lock, NULL);
+	waiter_list_init(&socket->waiters);
 	socket->state = state;
 	socket->receive_timeout = socket->send_timeout = -1;
 	socket->linger = -1;
@@ -72,7 +72,7 @@ void socket_put(struct socket *socket)
 	if (socket->listener)
 		socket_put(socket->listener);
 	pthread_mutex_destroy(&socket->lock);
-	pthread_mutex_destroy(&socket->waiters_lock);
+	waiter_list_destroy(&socket->waiters);
 	free(socket);
 }
 
@@ -95,34 +95,17 @@ void socket_state_set(struct socket *socket, enum socket_state state, const char
 
 void socket_waiter_add(struct socket *socket, struct waiter_link *link, struct waiter *waiter)
 {
-	pthread_mutex_lock(&socket->waiters_lock);
-	link->waiter = waiter;
-	link->next = socket->waiters;
-	link->previous = &socket->waiters;
-	if (link->next)
-		link->next->previous = &link->next;
-	socket->waiters = link;
-	pthread_mutex_unlock(&socket->waiters_lock);
+	waiter_list_add(&socket->waiters, link, waiter);
 }
 
 void socket_waiter_remove(struct socket *socket, struct waiter_link *link)
 {
-	pthread_mutex_lock(&socket->waiters_lock);
-	*link->previous = link->next;
-	if (link->next)
-		link->next->previous = link->previous;
-	pthread_mutex_unlock(&socket->waiters_lock);
+	waiter_list_remove(&socket->waiters, link);
 }
 
 void socket_changed(struct socket *socket)
 {
-	if (!__atomic_load_n(&socket->waiters, __ATOMIC_SEQ_CST))
-		return;
-	pthread_mutex_lock(&socket->waiters_lock);
-	for (struct waiter_link *link = socket->waiters; link; link = link->next)
-		if (!waiter_is_self(link->waiter))	/* it sees what it does itself */
-			waiter_link_wake(link);
-	pthread_mutex_unlock(&socket->waiters_lock);
+	waiter_list_wake(&socket->waiters);
 }
 
 /* ---- moving ---- */

@@ -20,6 +20,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "waiter.h"
+
 struct socket;
 
 /* ---- life -------------------------------------------------------------- */
@@ -122,29 +124,10 @@ enum socket_wait socket_arm(struct socket *socket, int *descriptor);
 void socket_edges(struct socket *socket, uint32_t *in, uint32_t *out);
 
 /*
- * A sleeper: its wake descriptor is an eventfd (nonblocking, hidden); it is
- * written when the socket's readiness or way of waiting may have changed
- * without its companion descriptor becoming readable for this sleeper (another
- * thread took the completion). The owner reads it to clear it.
- *
- * The owner of a link sets `armed` before socket_arm(); the socket calls
- * waiter_link_wake() (waiter.h) for each link at every such change, whichever
- * thread makes it. That wakes an armed link once and costs one load otherwise,
- * and tells the owner of many links (an epoll set) which one it was.
+ * A link's waiter is woken when the socket's readiness or way of waiting may have changed
+ * without its companion descriptor becoming readable for this sleeper (another thread took
+ * the completion). Arm the link before socket_arm().
  */
-struct waiter {
-	int wake;
-	_Atomic(struct waiter_link *) woken;	/* newest first; the owner takes them all at once */
-};
-/* On the list of the woken (or about to be) a link is not armed again: it stands there once. */
-enum { LINK_IDLE, LINK_ARMED, LINK_WOKEN };
-/* A waiter's place on one socket; embedded by the owner, who removes it before freeing it. */
-struct waiter_link {
-	struct waiter *waiter;
-	struct waiter_link *next, **previous;	/* the socket's */
-	atomic_int armed;			/* LINK_*; zeroed at first */
-	struct waiter_link *woken_next;		/* written by who woke it */
-};
 void socket_waiter_add(struct socket *socket, struct waiter_link *link, struct waiter *waiter);
 void socket_waiter_remove(struct socket *socket, struct waiter_link *link);
 

@@ -4,7 +4,7 @@
  *
  * Locking. `lock` protects everything but the reference count and `waiters`,
  * which has a lock of its own below it so that waking needs no session lock.
- * Order: socket lock, then attention.c's lock, then waiters_lock. No two socket
+ * Order: socket lock, then attention.c's lock, then that of `waiters`. No two socket
  * locks are held at once, but a listener's while a new connection is queued.
  *
  * States and who changes them (only socket_state_set does):
@@ -85,8 +85,7 @@ struct socket {
 	uint64_t seen_received;			/* of the session when in_edge last grew */
 	bool seen_finished, seen_broken, seen_writable;
 
-	pthread_mutex_t waiters_lock;
-	struct waiter_link *waiters;
+	struct waiter_list waiters;
 
 	struct {				/* attention.c */
 		struct socket *next, *previous;	/* in the list of sockets it looks after */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A thread's waiter: one eventfd for as long as the thread lives.
+ * A thread's waiter, one eventfd for as long as the thread lives; and lists of waiters.
  *
  * Raw system calls: this runs with locks held, where libc's read() and write()
  * would let a cancelled thread end.
@@ -46,11 +46,6 @@ struct waiter *waiter_self(void)
 	return &self;
 }
 
-bool waiter_is_self(const struct waiter *waiter)
-{
-	return waiter == &self;
-}
-
 void waiter_clear(struct waiter *waiter)
 {
 	eventfd_t count;
@@ -72,6 +67,79 @@ void waiter_forked(void)
 	if (self.wake >= 0)
 		waiter_close(&self);
 }
+
+/* ---- lists ---- */
+
+void waiter_list_init(struct waiter_list *list)
+{
+	pthread_mutex_init(&list->lock, NULL);
+	atomic_init(&list->first, NULL);
+}
+
+void waiter_list_destroy(struct waiter_list *list)
+{
+	pthread_mutex_destroy(&list->lock);
+}
+
+void waiter_list_add(struct waiter_list *list, struct waiter_link *link, struct waiter *waiter)
+{
+	pthread_mutex_lock(&list->lock);
+	link->waiter = waiter;
+	link->previous = NULL;
+	link->next = atomic_load(&list->first);
+	if (link->next)
+		link->next->previous = link;
+	atomic_store(&list->first, link);
+	pthread_mutex_unlock(&list->lock);
+}
+
+void waiter_list_remove(struct waiter_list *list, struct waiter_link *link)
+{
+	pthread_mutex_lock(&list->lock);
+	if (link->previous)
+		link->previous->next = link->next;
+	else
+		atomic_store(&list->first, link->next);
+	if (link->next)
+		link->next->previous = link->previous;
+	pthread_mutex_unlock(&list->lock);
+}
+
+bool waiter_list_armed(struct waiter_list *list)
+{
+	bool armed = false;
+
+	pthread_mutex_lock(&list->lock);
+	for (struct waiter_link *link = list->first; link && !armed; link = link->next)
+		armed = atomic_load(&link->armed) != LINK_IDLE;
+	pthread_mutex_unlock(&list->lock);
+	return armed;
+}
+
+static void wake_link(struct waiter_link *link)
+{
+	struct waiter *waiter = link->waiter;
+	int armed = LINK_ARMED;
+
+	if (atomic_load(&link->armed) != LINK_ARMED ||
+	    !atomic_compare_exchange_strong(&link->armed, &armed, LINK_WOKEN))
+		return;
+	link->woken_next = atomic_load(&waiter->woken);
+	while (!atomic_compare_exchange_weak(&waiter->woken, &link->woken_next, link))
+		;
+	waiter_wake(waiter);
+}
+
+void waiter_list_wake_armed(struct waiter_list *list)
+{
+	pthread_mutex_lock(&list->lock);
+	for (struct waiter_link *link = list->first; link; link = link->next)
+		if (link->waiter != &self)
+			wake_link(link);
+	pthread_mutex_unlock(&list->lock);
+}
+
+/* ---- the clock ---- */
 
 int64_t clock_now(void)
 {

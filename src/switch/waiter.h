@@ -1,21 +1,48 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The calling thread's waiter (see socket.h, readiness) and the clock that
- * deadlines are in.
+ * Sleepers and who wakes them; and the clock that deadlines are in.
+ *
+ * A waiter is who sleeps: a thread, or an epoll set for all that sleep on it. A list holds
+ * the waiters of one socket, by links, since a waiter may be on many.
+ *
+ * The owner of a link arms it, looks at the socket, and sleeps. The socket wakes its list at
+ * every change, whichever thread makes it: that wakes an armed link once and costs one load
+ * otherwise, and tells the owner of many links which one it was.
  */
 #ifndef WSD_SWITCH_WAITER_H
 #define WSD_SWITCH_WAITER_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
-#include "socket.h"
+struct waiter {
+	int wake;				/* an eventfd, nonblocking and hidden; read to clear it */
+	_Atomic(struct waiter_link *) woken;	/* newest first; the owner takes them all at once */
+};
+
+/* On the list of the woken (or about to be) a link is not armed again: it stands there once. */
+enum { LINK_IDLE, LINK_ARMED, LINK_WOKEN };
+
+/* A waiter's place on one list; embedded by the owner, who removes it before freeing it. */
+struct waiter_link {
+	struct waiter *waiter;
+	struct waiter_link *next, *previous;	/* the list's */
+	atomic_int armed;			/* LINK_*; zeroed at first */
+	struct waiter_link *woken_next;		/* written by who woke it */
+};
+
+struct waiter_list {
+	pthread_mutex_t lock;			/* no other is taken under it */
+	struct waiter_link *_Atomic first;
+};
 
 /*
  * This thread's waiter; made at the first call, closed when the thread ends.
  * NULL if no descriptor could be had.
  */
 struct waiter *waiter_self(void);
-bool waiter_is_self(const struct waiter *waiter);
 /* After fork, in the child. */
 void waiter_forked(void);
 /* Reads the wake descriptor empty. */
@@ -23,24 +50,30 @@ void waiter_clear(struct waiter *waiter);
 /* Writes it. Any thread. */
 void waiter_wake(struct waiter *waiter);
 
-/*
- * For the socket: wakes the owner of the link if it is armed. The caller keeps
- * the link from being removed meanwhile; any other lock may be held. Call it
- * after the change is visible to socket_poll() (a lock in common is enough): the
- * owner arms first and looks afterwards, so one of the two sees the other.
- */
-static inline void waiter_link_wake(struct waiter_link *link)
-{
-	struct waiter *waiter = link->waiter;
-	int armed = LINK_ARMED;
+/* An empty list; also in a child, whose parent's waiters are not there. */
+void waiter_list_init(struct waiter_list *list);
+void waiter_list_destroy(struct waiter_list *list);
+void waiter_list_add(struct waiter_list *list, struct waiter_link *link, struct waiter *waiter);
+void waiter_list_remove(struct waiter_list *list, struct waiter_link *link);
+/* Is a link of it armed, or woken and not yet taken off the woken? */
+bool waiter_list_armed(struct waiter_list *list);
+/* For waiter_list_wake(). */
+void waiter_list_wake_armed(struct waiter_list *list);
 
-	if (atomic_load(&link->armed) != LINK_ARMED ||
-	    !atomic_compare_exchange_strong(&link->armed, &armed, LINK_WOKEN))
-		return;
-	link->woken_next = atomic_load(&waiter->woken);
-	while (!atomic_compare_exchange_weak(&waiter->woken, &link->woken_next, link))
-		;
-	waiter_wake(waiter);
+static inline bool waiter_list_empty(struct waiter_list *list)
+{
+	return !atomic_load(&list->first);
+}
+
+/*
+ * Wakes the owners of armed links, but for the calling thread, which sees what it does itself.
+ * Any lock may be held. Call it after the change is visible to socket_poll() (a lock in common
+ * is enough): the owner arms first and looks afterwards, so one of the two sees the other.
+ */
+static inline void waiter_list_wake(struct waiter_list *list)
+{
+	if (!waiter_list_empty(list))
+		waiter_list_wake_armed(list);
 }
 
 /* For the owner. False: it was woken and has not been taken off the list. */

@@ -20,22 +20,13 @@ struct socket {
 	enum socket_wait wait;
 	int companion;
 	uint32_t in, out;
-	struct waiter_link *waiters;
+	struct waiter_list waiters;
 	atomic_uint polls, arms;
 };
 
 atomic_uint fake_closed;
 atomic_int fake_alive;
 bool fake_listeners;
-
-static void changed(struct socket *socket)
-{
-	struct waiter_link *link;
-
-	for (link = socket->waiters; link; link = link->next)
-		if (!waiter_is_self(link->waiter))
-			waiter_link_wake(link);
-}
 
 /* Lock held. */
 static void become(struct socket *socket, unsigned int bits)
@@ -53,6 +44,7 @@ struct socket *fake_enter(int fd)
 
 	atomic_init(&socket->references, 2);
 	pthread_mutex_init(&socket->lock, NULL);
+	waiter_list_init(&socket->waiters);
 	socket->wait = SOCKET_WAIT_COMPANION;
 	socket->companion = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	atomic_fetch_add(&fake_alive, 1);
@@ -100,7 +92,7 @@ void fake_set(struct socket *socket, unsigned int bits)
 {
 	pthread_mutex_lock(&socket->lock);
 	become(socket, bits);
-	changed(socket);
+	waiter_list_wake(&socket->waiters);
 	pthread_mutex_unlock(&socket->lock);
 }
 
@@ -108,7 +100,7 @@ void fake_wait(struct socket *socket, enum socket_wait wait)
 {
 	pthread_mutex_lock(&socket->lock);
 	socket->wait = wait;
-	changed(socket);
+	waiter_list_wake(&socket->waiters);
 	pthread_mutex_unlock(&socket->lock);
 }
 
@@ -134,8 +126,9 @@ void socket_put(struct socket *socket)
 {
 	if (atomic_fetch_sub(&socket->references, 1) != 1)
 		return;
-	if (socket->waiters)
+	if (!waiter_list_empty(&socket->waiters))
 		abort();
+	waiter_list_destroy(&socket->waiters);
 	close(socket->companion);
 	pthread_mutex_destroy(&socket->lock);
 	/* A test closes in a signal handler that may have interrupted malloc(). */
@@ -170,7 +163,7 @@ unsigned int socket_poll(struct socket *socket)
 	if (socket->arrived) {
 		socket->arrived = false;
 		become(socket, socket->pending);
-		changed(socket);
+		waiter_list_wake(&socket->waiters);
 	}
 	bits = socket->wait == SOCKET_WAIT_KERNEL ? 0 : socket->bits;
 	pthread_mutex_unlock(&socket->lock);
@@ -204,21 +197,10 @@ void socket_edges(struct socket *socket, uint32_t *in, uint32_t *out)
 
 void socket_waiter_add(struct socket *socket, struct waiter_link *link, struct waiter *waiter)
 {
-	pthread_mutex_lock(&socket->lock);
-	link->waiter = waiter;
-	link->next = socket->waiters;
-	link->previous = &socket->waiters;
-	if (link->next)
-		link->next->previous = &link->next;
-	socket->waiters = link;
-	pthread_mutex_unlock(&socket->lock);
+	waiter_list_add(&socket->waiters, link, waiter);
 }
 
 void socket_waiter_remove(struct socket *socket, struct waiter_link *link)
 {
-	pthread_mutex_lock(&socket->lock);
-	*link->previous = link->next;
-	if (link->next)
-		link->next->previous = link->previous;
-	pthread_mutex_unlock(&socket->lock);
+	waiter_list_remove(&socket->waiters, link);
 }
