@@ -192,7 +192,8 @@ statistic()
 		$1 ~ /^bytes_sent_(message|rdma)$/ { sent += $2 }
 		$1 ~ /^bytes_received_(message|rdma)$/ { received += $2 }
 		$1 == name { value = $2; known = 1 }
-		END { page_end(); if (!known) exit 1; print total }'
+		# Not "print": that writes what is beyond 2^31 with an exponent.
+		END { page_end(); if (!known) exit 1; printf "%.0f\n", total }'
 }
 
 # expect_statistic WHO NAME (-eq|-ge|-le) VALUE
