@@ -8,10 +8,12 @@
  * nothing does, so a process whose sockets are all slept on costs a few wake-ups
  * a second; one whose sockets are all guarded costs none.
  *
- * Guarding: a connected socket that saw no call for one tick, and on which no
+ * Guarding: a connected socket that saw no call for QUIET, and on which no
  * thread sleeps, is armed (for solicited events only, unless epoll sets rely on
  * it being armed for any) and its completion descriptor put into the thread's
- * epoll. The next thread that arms it takes it out again.
+ * epoll. The next thread that arms it takes it out again, and so does this thread when
+ * it sees that the program calls without sleeping: otherwise every message
+ * to a program that spins would wake this thread, too.
  *
  * Signals: all blocked here, so the program's handlers never run in this thread.
  */
@@ -39,6 +41,8 @@
 #define TICK		10	/* milliseconds */
 #define TICK_MOST	160
 #define SOON		1
+#define QUIET		(TICK * INT64_C(1000000))	/* nanoseconds */
+#define MISSED_MOST	8
 
 enum attend {
 	ATTEND_QUIET,	/* wake me by its descriptor */
@@ -148,26 +152,49 @@ static bool somebody_sleeps(struct socket *socket)
 	return socket->session.sleepers || waiter_list_armed(&socket->waiters);
 }
 
+/*
+ * What the program did since the last look, which may have been just now: how long it
+ * has been quiet is asked of the clock, not of the number of looks.
+ */
+static void notice_calls(struct socket *socket, int64_t now)
+{
+	const struct session *session = &socket->session;
+
+	if (session->receives != socket->attention.receives) {
+		socket->attention.receives = session->receives;
+		socket->attention.received = now;
+	}
+	if (session->activity != socket->attention.activity || somebody_sleeps(socket)) {
+		socket->attention.activity = session->activity;
+		socket->attention.active = now;
+	}
+}
+
 static enum attend attend_connected(struct socket *socket)
 {
 	struct session *session = &socket->session;
+	int64_t now = clock_now();
+	bool open = session->open;
 
-	if (session->guarded || session->open)
+	notice_calls(socket, now);
+	if (session->guarded || open)
 		socket_progress(socket);
 	/* It has waited for more to be sent along with it long enough. */
 	session_flush_open(session);
 	/* Nobody has received for a while: the peer may go on as far as TCP would let it. */
-	if (session->receives == socket->attention.receives)
+	if (now - socket->attention.received >= QUIET)
 		session_spill_messages(session);
-	socket->attention.receives = session->receives;
 	if (session->broken) {
 		watch(socket, -1);
 		return ATTEND_QUIET;
 	}
-	if (session->activity != socket->attention.activity || somebody_sleeps(socket)) {
-		socket->attention.activity = session->activity;
-		return ATTEND_TICK;
+	if (session->guarded && socket->attention.active == now) {
+		session->guarded = false;
+		watch(socket, -1);
 	}
+	if (!session->guarded && now - socket->attention.active < QUIET)
+		/* Who collects small sends will do so again. */
+		return open && !session->open ? ATTEND_SOON : ATTEND_TICK;
 	provider_arm(session->provider, session->companion,
 		     waiter_list_empty(&socket->waiters) && !session_draining(session) ?
 			     WSDIRECT_ARM_SOLICITED : WSDIRECT_ARM_ANY);
@@ -239,13 +266,33 @@ static enum attend attend(struct socket *socket)
 	return ATTEND_OVER;
 }
 
-/* Returns whether the tick must be short. */
-static bool look_at(struct socket *socket, bool *soon)
+/*
+ * Takes the lock of a socket to look at. If it is taken, the program is in a call and
+ * looks after the socket itself: to wait would cost it a system call each time it lets
+ * the lock go, and again if it takes it back before this thread runs. An @event does not
+ * go away by itself, and a program that calls all the time is waited for in the end.
+ */
+static bool lock_to_look(struct socket *socket, bool event)
+{
+	if (pthread_mutex_trylock(&socket->lock)) {
+		if (!event && ++socket->attention.missed <= MISSED_MOST)
+			return false;
+		pthread_mutex_lock(&socket->lock);
+	}
+	socket->attention.missed = 0;
+	return true;
+}
+
+/* Returns whether the tick must be short. @event: its descriptor is ready. */
+static bool look_at(struct socket *socket, bool event, bool *soon)
 {
 	enum attend result;
 	bool busy, plain;
 
-	pthread_mutex_lock(&socket->lock);
+	if (!lock_to_look(socket, event)) {
+		*soon = true;
+		return false;
+	}
 	busy = socket->state != SOCKET_CONNECTED || socket->listener;
 	result = attend(socket);
 	if (result == ATTEND_OVER)
@@ -324,7 +371,7 @@ static void *attention_thread(void *argument)
 				memory_events(provider);
 			} else {
 				events_seen = true;
-				busy |= look_at(events[i].data.ptr, &soon);
+				busy |= look_at(events[i].data.ptr, true, &soon);
 			}
 		}
 		/*
@@ -359,7 +406,7 @@ static void *attention_thread(void *argument)
 		}
 		pthread_mutex_unlock(&lock);
 		for (int i = 0; i < count; i++) {
-			busy |= look_at(sockets[i], &soon);
+			busy |= look_at(sockets[i], false, &soon);
 			socket_put(sockets[i]);
 		}
 		if (soon)

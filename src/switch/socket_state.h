@@ -91,6 +91,8 @@ struct socket {
 		struct socket *next, *previous;	/* in the list of sockets it looks after */
 		int descriptor;			/* in its epoll, -1: none */
 		uint64_t activity, receives;	/* as seen at its last look */
+		int64_t active, received;	/* when it last saw them grow; CLOCK_MONOTONIC ns */
+		unsigned int missed;		/* looks in a row that found the lock taken */
 		bool listed;
 	} attention;
 };
