@@ -267,15 +267,15 @@ static enum attend attend(struct socket *socket)
 }
 
 /*
- * Takes the lock of a socket to look at. If it is taken, the program is in a call and
- * looks after the socket itself: to wait would cost it a system call each time it lets
- * the lock go, and again if it takes it back before this thread runs. An @event does not
- * go away by itself, and a program that calls all the time is waited for in the end.
+ * Takes the lock of a socket to look at it. False if it is taken: the program is in a call and
+ * looks after the socket itself. To wait would cost it a system call each time it lets
+ * the lock go, and again if it takes it back before this thread runs; but one that calls
+ * all the time is waited for in the end.
  */
-static bool lock_to_look(struct socket *socket, bool event)
+static bool lock_to_look(struct socket *socket)
 {
 	if (pthread_mutex_trylock(&socket->lock)) {
-		if (!event && ++socket->attention.missed <= MISSED_MOST)
+		if (++socket->attention.missed <= MISSED_MOST)
 			return false;
 		pthread_mutex_lock(&socket->lock);
 	}
@@ -283,16 +283,12 @@ static bool lock_to_look(struct socket *socket, bool event)
 	return true;
 }
 
-/* Returns whether the tick must be short. @event: its descriptor is ready. */
-static bool look_at(struct socket *socket, bool event, bool *soon)
+/* With its lock held, which it gives back. Returns whether the tick must be short. */
+static bool look_at(struct socket *socket, bool *soon)
 {
 	enum attend result;
 	bool busy, plain;
 
-	if (!lock_to_look(socket, event)) {
-		*soon = true;
-		return false;
-	}
 	busy = socket->state != SOCKET_CONNECTED || socket->listener;
 	result = attend(socket);
 	if (result == ATTEND_OVER)
@@ -351,7 +347,7 @@ static void *attention_thread(void *argument)
 	pthread_setname_np(pthread_self(), "wsdirect");
 	for (;;) {
 		struct socket *sockets[64], *socket;
-		bool soon = atomic_load(&hurried), busy = false, events_seen = false;
+		bool soon = atomic_load(&hurried), hurry, busy = false, events_seen = false;
 		int timeout, ready, count;
 
 		if (soon)
@@ -370,8 +366,11 @@ static void *attention_thread(void *argument)
 			} else if (events[i].data.ptr == &memory_descriptor) {
 				memory_events(provider);
 			} else {
+				/* It does not go away by itself, so the lock is waited for. */
+				socket = events[i].data.ptr;
+				pthread_mutex_lock(&socket->lock);
 				events_seen = true;
-				busy |= look_at(events[i].data.ptr, true, &soon);
+				busy |= look_at(socket, &soon);
 			}
 		}
 		/*
@@ -380,7 +379,7 @@ static void *attention_thread(void *argument)
 		 */
 		if (ready > 0 && !events_seen && !atomic_load(&urgent))
 			continue;
-		atomic_store(&hurried, false);
+		hurry = atomic_exchange(&hurried, false);
 		atomic_store(&urgent, false);
 		soon = false;
 		/*
@@ -406,7 +405,10 @@ static void *attention_thread(void *argument)
 		}
 		pthread_mutex_unlock(&lock);
 		for (int i = 0; i < count; i++) {
-			busy |= look_at(sockets[i], false, &soon);
+			if (lock_to_look(sockets[i]))
+				busy |= look_at(sockets[i], &soon);
+			else
+				soon |= hurry;
 			socket_put(sockets[i]);
 		}
 		if (soon)
