@@ -26,6 +26,13 @@
 
 __thread struct stretch program_seen[2];
 
+/*
+ * Single pages seen lately, each at the place its number gives: a server that takes turns
+ * among its connections has a buffer for each, so the last stretch is always another's.
+ */
+#define PAGES_SEEN	64
+static __thread uintptr_t pages_seen[2][PAGES_SEEN] __attribute__((tls_model("initial-exec")));
+
 static bool page_readable(uintptr_t page)
 {
 	return system_raw(SYS_rt_sigprocmask, -1, page, NULL, 8) != -EFAULT;
@@ -41,6 +48,19 @@ static bool page_writable(uintptr_t page)
 			  operation) != -EFAULT;
 }
 
+static bool page_there(uintptr_t page, bool write)
+{
+	uintptr_t *seen = &pages_seen[write][page / PAGE % PAGES_SEEN];
+
+	/* Bit 0 tells page 0 from a place that is empty yet. */
+	if (*seen == (page | 1))
+		return true;
+	if (!(write ? page_writable(page) : page_readable(page)))
+		return false;
+	*seen = page | 1;
+	return true;
+}
+
 /* Bytes of [start, end) from the start on. */
 static size_t pages_there(uintptr_t start, uintptr_t end, bool write)
 {
@@ -52,7 +72,7 @@ static size_t pages_there(uintptr_t start, uintptr_t end, bool write)
 			write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ))
 		return size;
 	for (; page < end; page += PAGE)
-		if (!(write ? page_writable(page) : page_readable(page)))
+		if (!page_there(page, write))
 			return page > start ? page - start : 0;
 	return size;
 }

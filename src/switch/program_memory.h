@@ -6,9 +6,9 @@
  * end the program, and under a lock.
  *
  * The answer is the kernel's, for any kind of memory: guard pages, files that were
- * cut short, memory of a device. Each thread remembers the pages that it saw last, since
+ * cut short, memory of a device. Each thread remembers the pages that it saw lately, since
  * a system call for each small message is too dear; so it is no promise: memory that was
- * there at the last call and has been taken away since ends the program, as a copy of its
+ * there at such a call and has been taken away since ends the program, as a copy of its
  * own would.
  */
 #ifndef WSD_SWITCH_PROGRAM_MEMORY_H
