@@ -18,6 +18,7 @@
 #include "descriptor.h"
 #include "descriptors.h"
 #include "libc_calls.h"
+#include "spinner.h"
 #include "system.h"
 #include "waiter.h"
 
@@ -160,6 +161,7 @@ static struct epoll *epoll_know(int epoll_fd)
 	atomic_init(&epoll->fd, epoll_fd);
 	epoll->kernel = epoll->waiter.wake = -1;
 	epoll->free_index = 1;
+	epoll->poll_time = poll_time_least();
 	LIST_INIT(&epoll->watches);
 	TAILQ_INIT(&epoll->queue);
 	result = descriptor_epoll_set(epoll_fd, epoll);
@@ -364,11 +366,28 @@ static int control_plain(int epoll_fd, int operation, int fd, struct epoll_event
 	return result;
 }
 
+/*
+ * Arms what the set does not look at by itself: connections are looked at by the next wait,
+ * and registered in the kernel's set only if that sleeps. Programs that add and
+ * remove a connection with every request so make no system call for it.
+ */
+static void member_start(struct member *member)
+{
+	struct epoll *epoll = member->watch->epoll;
+
+	member->wait = socket_arm(member->socket, NULL);
+	if (member->wait != SOCKET_WAIT_COMPANION || member->registration != REGISTERED_NOT ||
+	    atomic_load(&epoll->sleepers))
+		member_arm(member);
+	epoll_changed(epoll);
+}
+
 /* The descriptor has a socket. *epoll as above. */
 static int control_add_socket(int epoll_fd, int fd, struct epoll_event *event,
 			      struct epoll **epoll, struct socket *socket)
 {
 	struct epoll_event undecided = { .data.u64 = epoll_mark() | MEMBER_INDEX_MASK };
+	enum registration registration = REGISTERED_NOT;
 	bool unknown = !*epoll;
 	struct socket *gone = NULL;
 	struct watch *watch;
@@ -391,27 +410,29 @@ static int control_add_socket(int epoll_fd, int fd, struct epoll_event *event,
 			descriptor_epoll_clear(epoll_fd, *epoll);
 		return result;
 	}
-	/* The kernel judges the two descriptors; what it reports meanwhile is ignored. */
-	if (libc_call.epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &undecided))
-		return -errno;
+	if (unknown) {
+		/* The kernel judges the two descriptors; what it reports meanwhile is ignored. */
+		if (libc_call.epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &undecided))
+			return -errno;
+		registration = REGISTERED_UNDECIDED;
+	}
 	result = watch_add(*epoll, fd, event, &watch);
 	if (result)
 		goto remove;
 	epoll_enter(*epoll);
-	result = watch_attach(watch, socket, REGISTERED_UNDECIDED);
-	if (result) {
+	result = watch_attach(watch, socket, registration);
+	if (result)
 		gone = watch_remove(watch);
-	} else {
-		member_arm(watch->member);
-		epoll_changed(*epoll);
-	}
+	else
+		member_start(watch->member);
 	epoll_leave(*epoll);
 	if (gone)
 		socket_put(gone);
 	if (!result)
 		return 0;
 remove:
-	libc_call.epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, &undecided);
+	if (unknown)
+		libc_call.epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, &undecided);
 	return result;
 }
 

@@ -98,6 +98,7 @@ struct epoll {
 	atomic_int inner;		/* watches that are epoll sets */
 	unsigned int waits;		/* numbers them; also says whose turn a single place is */
 	unsigned int unlooked;		/* waits since the kernel was asked */
+	int64_t poll_time;		/* how long a wait polls the queued ones, in nanoseconds */
 	struct waiter waiter;		/* wake is -1 until involved */
 	LIST_HEAD(, watch) watches;
 	TAILQ_HEAD(member_queue_head, member) queue;

@@ -19,8 +19,11 @@
 #define INCOMING	(EPOLLIN | EPOLLRDNORM | EPOLLRDBAND | EPOLLPRI | EPOLLRDHUP)
 #define OUTGOING	(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND)
 
-/* Looks in vain after which a member is armed though nobody is about to sleep. */
-#define MISSES_MOST	2
+/*
+ * Looks in vain after which a member is armed though nobody is about to sleep. Being armed and
+ * waking up costs some five system calls, a look none.
+ */
+#define MISSES_MOST	16
 /* Waits in a row that may report sockets without asking the kernel about the others. */
 #define UNLOOKED_MOST	3
 /* Questions to the kernel in one wait, as long as it answers only with our own reports. */
@@ -415,23 +418,22 @@ static int64_t time_left(int64_t deadline)
 
 /*
  * Polls those queued for a while: they were active lately and are the likely
- * ones to speak next. Returns a count or -errno.
+ * ones to speak next. Returns a count or -errno; 0 with spinner->rounds 0: none is queued.
  */
 static int spin(struct epoll *epoll, int epoll_fd, struct epoll_event *events, int room,
-		int64_t deadline)
+		struct spinner *spinner, int64_t deadline)
 {
-	struct spinner spinner;
 	bool empty;
 	int count;
 
 	epoll_enter(epoll);
 	empty = TAILQ_EMPTY(&epoll->queue);
+	spinner_start(spinner, epoll->poll_time, deadline);
 	epoll_leave(epoll);
 	if (empty)
 		return 0;
-	spinner_start(&spinner, deadline);
-	while (spinner_again(&spinner)) {
-		count = collect(epoll, epoll_fd, events, room, spinner.rounds % SPIN_KERNEL == 0,
+	while (spinner_again(spinner)) {
+		count = collect(epoll, epoll_fd, events, room, spinner->rounds % SPIN_KERNEL == 0,
 				true);
 		if (count)
 			return count;
@@ -443,6 +445,7 @@ static int spin(struct epoll *epoll, int epoll_fd, struct epoll_event *events, i
 static int wait_involved(struct epoll *epoll, int epoll_fd, struct epoll_event *events, int room,
 			 int64_t deadline, const sigset_t *mask)
 {
+	struct spinner spinner = { 0 };
 	bool spun = false, ready;
 	unsigned int number;
 	int count, kernel;
@@ -455,7 +458,7 @@ static int wait_involved(struct epoll *epoll, int epoll_fd, struct epoll_event *
 			return count;
 		if (!spun) {
 			spun = true;
-			count = spin(epoll, epoll_fd, events, room, deadline);
+			count = spin(epoll, epoll_fd, events, room, &spinner, deadline);
 			if (count)
 				return count;
 		}
@@ -474,6 +477,10 @@ static int wait_involved(struct epoll *epoll, int epoll_fd, struct epoll_event *
 		number = ++epoll->waits;
 		if (count < room)
 			count += queue_report(epoll, events + count, room - count, number, true);
+		if (spinner.rounds && !ready) {
+			epoll->poll_time = spinner_learn(&spinner, epoll->poll_time, !count);
+			spinner.rounds = 0;
+		}
 		epoll_leave(epoll);
 		if (count || (deadline > 0 && !time_left(deadline)))
 			return count;

@@ -268,20 +268,23 @@ static int answer(struct wait *wait)
 	return found || result ? merge(wait) : 0;
 }
 
-static bool spin(struct wait *wait, int64_t deadline)
-{
-	struct spinner spinner;
+/* How long this thread polls before it sleeps, in nanoseconds; 0: as the setting says yet. */
+static __thread int64_t poll_time __attribute__((tls_model("initial-exec")));
 
+static bool spin(struct wait *wait, struct spinner *spinner, int64_t deadline)
+{
 	if (!wait->item_count)
 		return false;
-	spinner_start(&spinner, deadline);
+	if (!poll_time)
+		poll_time = poll_time_least();
+	spinner_start(spinner, poll_time, deadline);
 	do {
 		if (look(wait))
 			return true;
-		if (wait->plain && spinner.rounds % SPIN_KERNEL == SPIN_KERNEL - 1 &&
+		if (wait->plain && spinner->rounds % SPIN_KERNEL == SPIN_KERNEL - 1 &&
 		    poll_now(wait->kernel, wait->count))
 			return true;
-	} while (spinner_again(&spinner));
+	} while (spinner_again(spinner));
 	return false;
 }
 
@@ -375,6 +378,7 @@ static int wait_sleep(struct wait *wait, int64_t deadline, const sigset_t *mask)
 /* deadline: -1 never. */
 static int wait_run(struct wait *wait, int64_t deadline, const sigset_t *mask)
 {
+	struct spinner spinner = { 0 };
 	bool spun = false;
 	int result;
 
@@ -384,7 +388,7 @@ static int wait_run(struct wait *wait, int64_t deadline, const sigset_t *mask)
 			return result;
 		if (!spun) {
 			spun = true;
-			if (spin(wait, deadline))
+			if (spin(wait, &spinner, deadline))
 				continue;
 		}
 		result = arm(wait);
@@ -397,6 +401,10 @@ static int wait_run(struct wait *wait, int64_t deadline, const sigset_t *mask)
 			return result;
 		look(wait);
 		result = merge(wait);
+		if (spinner.rounds) {
+			poll_time = spinner_learn(&spinner, poll_time, !result);
+			spinner.rounds = 0;
+		}
 		if (result || (deadline > 0 && clock_now() >= deadline))
 			return result;
 	}

@@ -18,10 +18,10 @@
 #include "log.h"
 #include "settings.h"
 #include "socket_state.h"
+#include "spinner.h"
 #include "waiter.h"
 
-/* Times the setting poll_time, and while large data is on its way. */
-#define POLL_GROWTH_MOST	20
+/* As POLL_GROWTH_MOST, while large data is on its way. */
 #define POLL_GROWTH_MOVING	100
 #define LOOKS			16	/* at the device between looks at the clock */
 #define ROUNDS_ALONE		8	/* of looks, then others may have the processor */
@@ -201,24 +201,6 @@ static int sleep_until(struct sleeper *sleeper, int completion, int64_t deadline
 	return result;
 }
 
-static int64_t poll_time_least(void)
-{
-	return (int64_t)setting_number(SETTING_poll_time) * 1000;
-}
-
-/*
- * How long the next wait of this session polls: longer after a sleep that polling a bit longer
- * would have spared, as in a stream of transfers; as the setting says again after one that
- * was long or in vain. So a connection that waits for its program does not burn a processor.
- */
-static void learn_poll_time(struct session *session, int64_t waited, bool in_vain, int64_t most)
-{
-	if (in_vain || waited > most)
-		session->poll_time = poll_time_least();
-	else if (session->poll_time < most)
-		session->poll_time = 2 * session->poll_time < most ? 2 * session->poll_time : most;
-}
-
 static int64_t poll_time_most(const struct session *session)
 {
 	bool moving = session->exclusive || session->receiving;
@@ -269,7 +251,8 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 		socket_progress(socket);
 	}
 	sleeper_leave(&sleeper);
-	learn_poll_time(session, clock_now() - started, session->generation == seen, most);
+	session->poll_time = poll_time_learn(session->poll_time, clock_now() - started,
+					     session->generation == seen, most);
 	if (session->generation != seen && result == -ETIMEDOUT)
 		result = 0;
 	if (result == -EINTR && !interruptible)
@@ -333,11 +316,13 @@ enum socket_wait socket_arm(struct socket *socket, int *descriptor)
 	case SOCKET_CONNECTED:
 		if (socket->session.broken || socket->listener)
 			break;
+		wait = SOCKET_WAIT_COMPANION;
+		if (!descriptor)
+			break;
 		session_flush_open(&socket->session);
 		attention_unguard(socket);
 		provider_arm(socket->session.provider, socket->session.companion, WSDIRECT_ARM_ANY);
 		*descriptor = socket->session.completion;
-		wait = SOCKET_WAIT_COMPANION;
 		break;
 	case SOCKET_LISTENING:
 		wait = SOCKET_WAIT_BOTH;

@@ -112,7 +112,7 @@ enum socket_wait {
 /*
  * Prepares to sleep. May change between calls (a connecting socket becomes
  * connected, or plain TCP: SOCKET_WAIT_KERNEL); every such change wakes the
- * waiters.
+ * waiters. @descriptor NULL: prepares nothing, the answer is all.
  */
 enum socket_wait socket_arm(struct socket *socket, int *descriptor);
 

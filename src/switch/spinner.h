@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How a thread passes the short time before it sleeps, in the hope that what it
- * waits for comes first: setting `poll_time`, but never beyond its deadline.
+ * waits for comes first, and how long that is: setting `poll_time` at first, then what the
+ * sleeps before have taught, but never beyond its deadline.
  */
 #ifndef WSD_SWITCH_SPINNER_H
 #define WSD_SWITCH_SPINNER_H
@@ -15,18 +16,49 @@
 #include "settings.h"
 #include "waiter.h"
 
+/* A poll time grows to this many times the setting. */
+#define POLL_GROWTH_MOST	20
+
 struct spinner {
-	int64_t until;
+	int64_t started, until;
 	unsigned int rounds;
 };
 
-/* deadline: CLOCK_MONOTONIC nanoseconds or -1. */
-static inline void spinner_start(struct spinner *spinner, int64_t deadline)
+/* The setting, in nanoseconds. */
+static inline int64_t poll_time_least(void)
 {
-	spinner->until = clock_now() + (int64_t)setting_number(SETTING_poll_time) * 1000;
+	return (int64_t)setting_number(SETTING_poll_time) * 1000;
+}
+
+/*
+ * What to poll next, after polling for @poll_time and then a sleep, @waited in all: longer
+ * if polling a bit longer would have spared the sleep, up to @most; as the setting says again
+ * if the wait was long or in vain. So who waits for a program does not burn a processor.
+ */
+static inline int64_t poll_time_learn(int64_t poll_time, int64_t waited, bool in_vain, int64_t most)
+{
+	if (in_vain || waited > most)
+		return poll_time_least();
+	if (poll_time >= most)
+		return poll_time;
+	return 2 * poll_time < most ? 2 * poll_time : most;
+}
+
+/* deadline: CLOCK_MONOTONIC nanoseconds or -1. */
+static inline void spinner_start(struct spinner *spinner, int64_t poll_time, int64_t deadline)
+{
+	spinner->started = clock_now();
+	spinner->until = spinner->started + poll_time;
 	if (deadline >= 0 && deadline < spinner->until)
 		spinner->until = deadline;
 	spinner->rounds = 0;
+}
+
+/* Polling was not enough, and the sleep after it is over: the next poll time. */
+static inline int64_t spinner_learn(const struct spinner *spinner, int64_t poll_time, bool in_vain)
+{
+	return poll_time_learn(poll_time, clock_now() - spinner->started, in_vain,
+			       poll_time_least() * POLL_GROWTH_MOST);
 }
 
 /* Waits a moment; false when the time is over. */

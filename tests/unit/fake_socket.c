@@ -175,10 +175,11 @@ enum socket_wait socket_arm(struct socket *socket, int *descriptor)
 	enum socket_wait wait;
 	eventfd_t count;
 
-	atomic_fetch_add(&socket->arms, 1);
+	if (descriptor)
+		atomic_fetch_add(&socket->arms, 1);
 	pthread_mutex_lock(&socket->lock);
 	wait = socket->wait;
-	if (wait == SOCKET_WAIT_COMPANION) {
+	if (descriptor && wait == SOCKET_WAIT_COMPANION) {
 		eventfd_read(socket->companion, &count);
 		socket->asked = true;
 		*descriptor = socket->companion;

@@ -474,6 +474,32 @@ START_TEST(a_wait_costs_by_the_active)
 }
 END_TEST
 
+/* As programs do that have every request watched anew. */
+START_TEST(adding_and_removing_arms_nothing)
+{
+	struct side side = side_open(SAN);
+
+	for (int i = 0; i < 10; i++) {
+		ck_assert_int_eq(control(EPOLL_CTL_ADD, side.fd, EPOLLIN, 42), 0);
+		if (i & 1) {
+			side_data(&side);
+			ck_assert_uint_eq(one(MS), EPOLLIN);
+			side_drain(&side);
+		}
+		ck_assert_int_eq(control(EPOLL_CTL_ADD, side.fd, EPOLLIN, 42), -EEXIST);
+		ck_assert_int_eq(control(EPOLL_CTL_DEL, side.fd, 0, 0), 0);
+		ck_assert_int_eq(control(EPOLL_CTL_DEL, side.fd, 0, 0), -ENOENT);
+	}
+	ck_assert_uint_eq(fake_arms(side.san), 0);
+	/* But whoever sleeps hears of it. */
+	ck_assert_int_eq(control(EPOLL_CTL_ADD, side.fd, EPOLLIN, 42), 0);
+	ck_assert_uint_eq(one(MS), 0);
+	ck_assert_uint_gt(fake_arms(side.san), 0);
+	side_data(&side);
+	ck_assert_uint_eq(one(-1), EPOLLIN);
+}
+END_TEST
+
 START_TEST(times_out)
 {
 	struct side side = side_open(SAN);
@@ -574,6 +600,7 @@ int main(void)
 	tcase_add_test(cases, oneshot_listener);
 	tcase_add_test(cases, mixed_and_fair);
 	tcase_add_test(cases, a_wait_costs_by_the_active);
+	tcase_add_test(cases, adding_and_removing_arms_nothing);
 	tcase_add_test(cases, times_out);
 	tcase_add_test(cases, signals);
 	tcase_add_test(cases, close_in_a_signal_handler);

@@ -15,6 +15,7 @@
 #include "libc_calls.h"
 #include "readiness.h"
 #include "settings.h"
+#include "spinner.h"
 #include "waiter.h"
 
 #define MS 1000000LL
@@ -509,6 +510,26 @@ START_TEST(a_cancelled_sleeper_leaves_nothing)
 }
 END_TEST
 
+START_TEST(what_a_sleep_teaches)
+{
+	int64_t least = poll_time_least(), most = 20 * least, poll_time = least;
+
+	ck_assert_int_gt(least, 0);
+	/* Spared by polling longer: twice as long, up to the most. */
+	for (int64_t expected = 2 * least; expected < most; expected *= 2) {
+		poll_time = poll_time_learn(poll_time, most, false, most);
+		ck_assert_int_eq(poll_time, expected);
+	}
+	poll_time = poll_time_learn(poll_time, 1, false, most);
+	ck_assert_int_eq(poll_time, most);
+	ck_assert_int_eq(poll_time_learn(poll_time, 1, false, most), most);
+	/* One that grew while more was allowed stays. */
+	ck_assert_int_eq(poll_time_learn(5 * most, 1, false, most), 5 * most);
+	ck_assert_int_eq(poll_time_learn(poll_time, most + 1, false, most), least);
+	ck_assert_int_eq(poll_time_learn(poll_time, 1, true, most), least);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("poll");
@@ -539,6 +560,7 @@ int main(void)
 	tcase_add_test(cases, select_times_out_and_clears);
 	tcase_add_test(cases, select_refuses_a_closed_descriptor);
 	tcase_add_test(cases, a_cancelled_sleeper_leaves_nothing);
+	tcase_add_test(cases, what_a_sleep_teaches);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
