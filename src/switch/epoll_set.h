@@ -20,8 +20,9 @@
  * new, was reported last time, was woken), or *armed*: its link is armed, its
  * descriptor is in the kernel's set, and it costs nothing until one of the two
  * speaks. Each wait looks at the queued ones, reports those that are ready, and
- * arms the others before it sleeps, or after two looks in vain. So a wait costs
- * by the number of active members, not by the number registered.
+ * arms the others before it sleeps, or after MISSES_MOST looks in vain. So a wait costs
+ * by the number of active members, not by the number registered; and a connection that
+ * comes and goes while nobody sleeps never reaches the kernel's set.
  *
  * A thread may sleep in the kernel while another one leaves with members still
  * queued (it has reported them, level-triggered), or while epoll_ctl queues one.
