@@ -24,6 +24,7 @@
 #include "log.h"
 #include "session_parts.h"
 #include "settings.h"
+#include "spinner.h"
 #include "statistics.h"
 #include "wsa_errno.h"
 #include "socket_state.h"
@@ -293,7 +294,7 @@ int session_open(struct session *session, struct provider *provider, SOCKET comp
 		return session->completion;
 	session->provider = provider;
 	session->companion = companion;
-	session->poll_time = (int64_t)setting_number(SETTING_poll_time) * 1000;
+	session->poll_time = poll_time_least();
 	pool = session_pool_new(session, credits + CREDIT_RESERVE + SEND_BUFFERS, size);
 	if (!pool)
 		return -ENOBUFS;
