@@ -42,7 +42,7 @@
 #define TICK_MOST	160
 #define SOON		1
 #define QUIET		(TICK * INT64_C(1000000))	/* nanoseconds */
-#define MISSED_MOST	8
+#define MISSED_MOST	8	/* looks in a row that a socket whose lock is taken is spared */
 
 enum attend {
 	ATTEND_QUIET,	/* wake me by its descriptor */
@@ -270,12 +270,12 @@ static enum attend attend(struct socket *socket)
  * Takes the lock of a socket to look at it. False if it is taken: the program is in a call and
  * looks after the socket itself. To wait would cost it a system call each time it lets
  * the lock go, and again if it takes it back before this thread runs; but one that calls
- * all the time is waited for in the end.
+ * all the time is waited for in the end, and so it is if @must.
  */
-static bool lock_to_look(struct socket *socket)
+static bool lock_to_look(struct socket *socket, bool must)
 {
 	if (pthread_mutex_trylock(&socket->lock)) {
-		if (++socket->attention.missed <= MISSED_MOST)
+		if (!must && ++socket->attention.missed <= MISSED_MOST)
 			return false;
 		pthread_mutex_lock(&socket->lock);
 	}
@@ -347,7 +347,8 @@ static void *attention_thread(void *argument)
 	pthread_setname_np(pthread_self(), "wsdirect");
 	for (;;) {
 		struct socket *sockets[64], *socket;
-		bool soon = atomic_load(&hurried), hurry, busy = false, events_seen = false;
+		bool soon = atomic_load(&hurried), busy = false, events_seen = false;
+		bool hurry, at_once;
 		int timeout, ready, count;
 
 		if (soon)
@@ -366,11 +367,10 @@ static void *attention_thread(void *argument)
 			} else if (events[i].data.ptr == &memory_descriptor) {
 				memory_events(provider);
 			} else {
-				/* It does not go away by itself, so the lock is waited for. */
-				socket = events[i].data.ptr;
-				pthread_mutex_lock(&socket->lock);
 				events_seen = true;
-				busy |= look_at(socket, &soon);
+				/* The event does not go away by itself. */
+				lock_to_look(events[i].data.ptr, true);
+				busy |= look_at(events[i].data.ptr, &soon);
 			}
 		}
 		/*
@@ -380,7 +380,7 @@ static void *attention_thread(void *argument)
 		if (ready > 0 && !events_seen && !atomic_load(&urgent))
 			continue;
 		hurry = atomic_exchange(&hurried, false);
-		atomic_store(&urgent, false);
+		at_once = atomic_exchange(&urgent, false);
 		soon = false;
 		/*
 		 * The list changes under us: take references to a batch, look, and go on
@@ -405,7 +405,7 @@ static void *attention_thread(void *argument)
 		}
 		pthread_mutex_unlock(&lock);
 		for (int i = 0; i < count; i++) {
-			if (lock_to_look(sockets[i]))
+			if (lock_to_look(sockets[i], at_once))
 				busy |= look_at(sockets[i], &soon);
 			else
 				soon |= hurry;
