@@ -154,9 +154,10 @@ static bool somebody_sleeps(struct socket *socket)
 
 /*
  * What the program did since the last look, which may have been just now: how long it
- * has been quiet is asked of the clock, not of the number of looks.
+ * has been quiet is asked of the clock, not of the number of looks. Returns whether it
+ * called, or a thread of it sleeps.
  */
-static void notice_calls(struct socket *socket, int64_t now)
+static bool notice_calls(struct socket *socket, int64_t now)
 {
 	const struct session *session = &socket->session;
 
@@ -164,19 +165,19 @@ static void notice_calls(struct socket *socket, int64_t now)
 		socket->attention.receives = session->receives;
 		socket->attention.received = now;
 	}
-	if (session->activity != socket->attention.activity || somebody_sleeps(socket)) {
-		socket->attention.activity = session->activity;
-		socket->attention.active = now;
-	}
+	if (session->activity == socket->attention.activity && !somebody_sleeps(socket))
+		return false;
+	socket->attention.activity = session->activity;
+	socket->attention.active = now;
+	return true;
 }
 
 static enum attend attend_connected(struct socket *socket)
 {
 	struct session *session = &socket->session;
 	int64_t now = clock_now();
-	bool open = session->open;
+	bool open = session->open, called = notice_calls(socket, now);
 
-	notice_calls(socket, now);
 	if (session->guarded || open)
 		socket_progress(socket);
 	/* It has waited for more to be sent along with it long enough. */
@@ -188,7 +189,7 @@ static enum attend attend_connected(struct socket *socket)
 		watch(socket, -1);
 		return ATTEND_QUIET;
 	}
-	if (session->guarded && socket->attention.active == now) {
+	if (session->guarded && called) {
 		session->guarded = false;
 		watch(socket, -1);
 	}

@@ -16,7 +16,6 @@
 #include "attention.h"
 #include "libc_calls.h"
 #include "log.h"
-#include "settings.h"
 #include "socket_state.h"
 #include "spinner.h"
 #include "waiter.h"
