@@ -334,6 +334,9 @@ static int connect_known(struct socket *socket)
 	pthread_mutex_lock(&socket->lock);
 	if (socket->state == SOCKET_CONNECTING) {
 		result = -EALREADY;
+	} else if (socket->state == SOCKET_PLAIN) {
+		/* About to leave the table: the kernel says success once, so it must be asked. */
+		result = -ERESTART;
 	} else if (socket->state == SOCKET_CONNECTED && socket->session.error) {
 		result = -socket->session.error;
 		socket->session.error = 0;
@@ -384,7 +387,7 @@ int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
 		if (!result)
 			result = connect_known(socket);
 		socket_put(socket);
-		return result;
+		return result == -ERESTART ? connect_tcp(fd, address, length) : result;
 	}
 	if (!is_tcp(fd) || !copy_address(&copy, address, length))
 		return connect_tcp(fd, address, length);

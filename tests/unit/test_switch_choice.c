@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The rules of choice and the memory of TCP-only destinations. */
+/* The rules of choice, the memory of TCP-only destinations, and a connect just left to TCP. */
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "choice.h"
+#include "descriptors.h"
 #include "libc_calls.h"
 #include "lifetime.h"
+#include "socket_state.h"
 
 static struct sockaddr_storage address(const char *text, uint16_t port)
 {
@@ -97,6 +100,38 @@ START_TEST(the_source_is_the_routes)
 }
 END_TEST
 
+/*
+ * TCP carries a connect that did not wait, but its descriptor is not out of the table yet: asked
+ * for the outcome meanwhile, success is told once, by whoever is asked.
+ */
+START_TEST(success_is_told_once)
+{
+	struct sockaddr_storage where = address("127.0.0.1", 0);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct pollfd waited = { .fd = fd, .events = POLLOUT };
+	socklen_t length = sizeof(struct sockaddr_in);
+	struct socket *socket = socket_new(SOCKET_PLAIN);
+
+	switch_open();
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&where, length), 0);
+	ck_assert_int_eq(listen(listener, 1), 0);
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&where, &length), 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&where, length), -1);
+	ck_assert_int_eq(errno, EINPROGRESS);
+	ck_assert_int_eq(poll(&waited, 1, 10000), 1);
+
+	ck_assert_int_eq(descriptor_set(fd, socket_get(socket)), 0);
+	ck_assert_int_eq(switch_connect(fd, (struct sockaddr *)&where, length), 0);
+	ck_assert_int_eq(switch_connect(fd, (struct sockaddr *)&where, length), -EISCONN);
+	descriptor_clear(fd, socket);
+	ck_assert_int_eq(switch_connect(fd, (struct sockaddr *)&where, length), -EISCONN);
+	socket_put(socket);
+	close(fd);
+	close(listener);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("switch choice");
@@ -111,6 +146,7 @@ int main(void)
 			    (int)(sizeof(cases) / sizeof(cases[0])));
 	tcase_add_test(tests, a_destination_is_remembered_for_its_time);
 	tcase_add_test(tests, the_source_is_the_routes);
+	tcase_add_test(tests, success_is_told_once);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
