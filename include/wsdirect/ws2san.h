@@ -79,6 +79,9 @@ typedef struct timeval *LPTIMEVAL;
 	{ 0xC0B422FA, 0xF58C, 0x11D1, { 0xAD, 0x6C, 0x00, 0xC0, 0x4F, 0xA3, 0x4A, 0x2D } }
 #define WSAID_MEMORYREGISTRATIONCACHECALLBACK \
 	{ 0xE5DA4AF8, 0xD824, 0x48CD, { 0xA7, 0x99, 0x63, 0x37, 0xA9, 0x8E, 0xD2, 0xAF } }
+/* Ours. */
+#define WSAID_WSDIRECT_POLL \
+	{ 0x6D1E5F2B, 0x0C47, 0x4B6A, { 0x9B, 0x1D, 0x5A, 0x83, 0xE4, 0x27, 0xC6, 0x90 } }
 
 /* ------------------------------------------------------------------------ *
  * Functions of the provider that the switch calls.
@@ -193,7 +196,7 @@ typedef int (WSPAPI *LPWSPENUMNETWORKEVENTS)(SOCKET s, WSAEVENT hEventObject,
  * @lpBuffers: at most WSDIRECT_MAX_BUFFERS, registered with MEM_READ, together at
  *	most SO_MAX_MSG_SIZE bytes
  * @lpNumberOfBytesSent: may be NULL; not written when pending
- * @dwFlags: 0 or MSG_WSDIRECT_SOLICITED
+ * @dwFlags: MSG_WSDIRECT_SOLICITED, MSG_WSDIRECT_INLINE, both or 0
  * @lpOverlapped: required (WSAEINVAL); see WSAOVERLAPPED. Internal is set to
  *	STATUS_PENDING before the request starts.
  * @lpCompletionRoutine: NULL (WSAEOPNOTSUPP)
@@ -458,6 +461,16 @@ typedef int (WSPAPI *LPFN_WSPRDMAWRITE)(SOCKET s, LPWSABUFEX lpBuffers, DWORD dw
 typedef int (WSPAPI *LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK)(LPVOID lpvAddress, SIZE_T Size,
 							      LPINT lpErrno);
 
+/**
+ * WSDirectPoll - complete what is done; ours
+ * @dwLooks: how often to look at the device until something is done, at least once; the
+ *	socket is busy meanwhile
+ * After it, WSA_OVERLAPPED_PENDING tells the truth about every request of the socket.
+ * Never blocks. Returns 0, or SOCKET_ERROR: WSAECONNRESET when the connection is over and
+ * every request has completed, WSAENOTCONN on a socket that never was connected.
+ */
+typedef int (WSPAPI *LPFN_WSDIRECT_POLL)(SOCKET s, DWORD dwLooks, LPINT lpErrno);
+
 /* ------------------------------------------------------------------------ *
  * Up-calls: functions of the switch that the provider calls.
  * The provider holds no lock while it calls one.
@@ -569,9 +582,13 @@ int WSPAPI WSPStartupEx(WORD wVersionRequested, LPWSPDATA lpWSPData,
 #define CF_WSDIRECT_DECLINE	0x0100
 
 /*
- * dwFlags of WSPSend: wakes a peer that is armed WSDIRECT_ARM_SOLICITED.
+ * dwFlags of WSPSend.
+ * SOLICITED: wakes a peer that is armed WSDIRECT_ARM_SOLICITED.
+ * INLINE: a message that fits into the work request itself is copied there, and the
+ *	handles of its buffers are not looked at. A longer one is sent as usual.
  */
 #define MSG_WSDIRECT_SOLICITED	0x01000000
+#define MSG_WSDIRECT_INLINE	0x02000000
 
 /*
  * out: int, a descriptor that becomes readable when an armed socket has a completion.
@@ -603,18 +620,9 @@ int WSPAPI WSPStartupEx(WORD wVersionRequested, LPWSPDATA lpWSPData,
  */
 #define SIO_WSDIRECT_MEMORY_DESCRIPTOR		_WSAIOR(IOC_VENDOR, 3)
 
-/*
- * in, optional: DWORD, how often to look at the device until something is done (1); the
- * socket is busy meanwhile. Completes what is done: after it,
- * WSA_OVERLAPPED_PENDING tells the truth about every request of the socket. Returns
- * SOCKET_ERROR with WSAECONNRESET when the connection is over and every request has
- * completed; WSAENOTCONN on a socket that never was connected.
- */
-#define SIO_WSDIRECT_POLL			_WSAIOW(IOC_VENDOR, 4)
-
 /* out: the sockaddr of this end, of the peer. WSAENOTCONN for the latter without a peer. */
-#define SIO_WSDIRECT_LOCAL_ADDRESS		_WSAIOR(IOC_VENDOR, 5)
-#define SIO_WSDIRECT_PEER_ADDRESS		_WSAIOR(IOC_VENDOR, 6)
+#define SIO_WSDIRECT_LOCAL_ADDRESS		_WSAIOR(IOC_VENDOR, 4)
+#define SIO_WSDIRECT_PEER_ADDRESS		_WSAIOR(IOC_VENDOR, 5)
 
 #ifdef __cplusplus
 }

@@ -145,11 +145,13 @@ static bool load(struct provider *provider)
 	provider->rdma_write = (LPFN_WSPRDMAWRITE)(uintptr_t)
 		extension(provider, (GUID)WSAID_RDMAWRITE);
 	provider->rdma_read = (LPFN_WSPRDMAREAD)(uintptr_t)extension(provider, (GUID)WSAID_RDMAREAD);
+	provider->poll = (LPFN_WSDIRECT_POLL)(uintptr_t)
+		extension(provider, (GUID)WSAID_WSDIRECT_POLL);
 	provider->memory_released = (LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK)(uintptr_t)
 		extension(provider, (GUID)WSAID_MEMORYREGISTRATIONCACHECALLBACK);
 	if (!provider->register_memory || !provider->deregister_memory ||
 	    !provider->register_rdma_memory || !provider->deregister_rdma_memory ||
-	    !provider->rdma_write) {
+	    !provider->rdma_write || !provider->poll) {
 		log_error("switch: no SAN: %s lacks a required extension function", path);
 		provider->table.lpWSPCleanup(&error);
 		goto unload;
@@ -236,12 +238,10 @@ bool provider_has_address(struct provider *provider, const struct sockaddr *addr
 
 void provider_poll(struct provider *provider, SOCKET companion, DWORD looks)
 {
-	DWORD bytes;
 	int error;
 
 	/* An error means that nothing is pending any more: the requests say the rest. */
-	provider->table.lpWSPIoctl(companion, SIO_WSDIRECT_POLL, &looks, sizeof(looks), NULL, 0,
-				   &bytes, NULL, NULL, NULL, &error);
+	provider->poll(companion, looks, &error);
 }
 
 int provider_completion(struct provider *provider, SOCKET companion)

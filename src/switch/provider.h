@@ -19,6 +19,7 @@ struct provider {
 	LPFN_WSPDEREGISTERRDMAMEMORY deregister_rdma_memory;
 	LPFN_WSPRDMAWRITE rdma_write;
 	LPFN_WSPRDMAREAD rdma_read;		/* NULL: the provider has none */
+	LPFN_WSDIRECT_POLL poll;
 	LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK memory_released;	/* NULL: none */
 	int memory;				/* descriptor of its memory events, -1: none */
 };

@@ -330,6 +330,40 @@ static size_t copy_out(const uint8_t *data, size_t size, struct cursor *cursor, 
 	return part;
 }
 
+/* The program has @size more bytes of the message at the head. */
+static void message_taken(struct session *session, struct message *message, size_t size)
+{
+	session->readable -= size;
+	statistic_add(STATISTIC_bytes_received_message, size);
+	message->begin += (uint32_t)size;
+	if (message->begin < message->end)
+		return;
+	session_chunk_pop(session);
+	session_spent(session, message);
+	if (session_credits_due(session))
+		session_flush(session);
+}
+
+/*
+ * The usual small receive: one buffer with room for the one message that is here. Returns its
+ * size, or 0 if it must go the long way.
+ */
+static size_t receive_at_once(struct session *session, const struct iovec *buffer)
+{
+	struct message *message = (struct message *)session->chunks_first;
+	size_t size;
+
+	if (!message || message->chunk.kind != CHUNK_MESSAGE || message->chunk.next ||
+	    session->receiving)
+		return 0;
+	size = message->end - message->begin;
+	if (size > buffer->iov_len || program_writable(buffer->iov_base, size) < size)
+		return 0;
+	memcpy(buffer->iov_base, message->data + message->begin, size);
+	message_taken(session, message, size);
+	return size;
+}
+
 /* Consumes local chunks at the head. Returns bytes. */
 static size_t receive_local(struct session *session, struct cursor *cursor, bool discard)
 {
@@ -345,14 +379,7 @@ static size_t receive_local(struct session *session, struct cursor *cursor, bool
 					cursor, discard);
 			if (!part)
 				break;
-			message->begin += (uint32_t)part;
-			if (message->begin == message->end) {
-				session_chunk_pop(session);
-				session_spent(session, message);
-				if (session_credits_due(session))
-					session_flush(session);
-			}
-			statistic_add(STATISTIC_bytes_received_message, part);
+			message_taken(session, message, part);
 		} else {
 			struct spill *spill = (struct spill *)chunk;
 
@@ -360,13 +387,13 @@ static size_t receive_local(struct session *session, struct cursor *cursor, bool
 					discard);
 			if (!part)
 				break;
+			session->readable -= part;
 			spill->begin += part;
 			if (spill->begin == spill->end) {
 				session_chunk_pop(session);
 				session_spill_put(session, spill);
 			}
 		}
-		session->readable -= part;
 		done += part;
 	}
 	return done;
@@ -467,6 +494,10 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 	/* What is here already needs no look. */
 	if (!session->chunks_first)
 		socket_progress(socket);
+	if (count == 1 && !(flags & (MSG_PEEK | MSG_TRUNC)))
+		done = cursor.skip = receive_at_once(session, vector);
+	if (done && done >= enough)
+		goto out;
 	for (;;) {
 		if (!session->receiving) {
 			if (peek)

@@ -103,8 +103,7 @@ static ssize_t send_at_once(struct session *session, const struct iovec *buffer)
 	message->end += (uint32_t)size;
 	session->sent += size;
 	statistic_add(STATISTIC_bytes_sent_message, size);
-	session->open = message;
-	session_flush_open(session);
+	session_transmit_data(session, message);
 	return (ssize_t)size;
 }
 

@@ -87,7 +87,8 @@ void session_transmit(struct session *session, struct message *message, bool sol
 	message->overlapped.Internal = STATUS_PENDING;
 	message->overlapped.hEvent = POLLED;
 	if (session->provider->table.lpWSPSend(session->companion, &buffer, 1, &bytes,
-					       solicited ? MSG_WSDIRECT_SOLICITED : 0,
+					       solicited ? MSG_WSDIRECT_SOLICITED | MSG_WSDIRECT_INLINE :
+							   MSG_WSDIRECT_INLINE,
 					       &message->overlapped, NULL, NULL, &error) &&
 	    error != WSA_IO_PENDING) {
 		session_free_push(session, message);
@@ -197,11 +198,8 @@ void session_done(struct session *session, uint8_t flags, uint32_t id, uint64_t 
 	send_done_queue(session);
 }
 
-static void transmit_open(struct session *session)
+void session_transmit_data(struct session *session, struct message *message)
 {
-	struct message *message = session->open;
-
-	session->open = NULL;
 	session->credits--;
 	/* Out of credits: the peer must act for us to go on, wherever its program is. */
 	session_transmit(session, message, session->credits <= CREDITS_CONTROL);
@@ -219,9 +217,12 @@ static bool open_waits(struct session *session)
 
 void session_flush_open(struct session *session)
 {
-	if (session->open && session->credits > CREDITS_CONTROL && !session->broken &&
-	    !session->refused)
-		transmit_open(session);
+	struct message *message = session->open;
+
+	if (!message || session->credits <= CREDITS_CONTROL || session->broken || session->refused)
+		return;
+	session->open = NULL;
+	session_transmit_data(session, message);
 }
 
 void session_flush_waiting(struct session *session)

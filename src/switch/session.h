@@ -292,6 +292,8 @@ static inline void session_free_push(struct session *session, struct message *me
 
 /* Gives the message (header in place, begin 0, end set) to the provider. Takes it over. */
 void session_transmit(struct session *session, struct message *message, bool solicited);
+/* The same for DATA, which takes one of the credits beyond CREDITS_CONTROL. */
+void session_transmit_data(struct session *session, struct message *message);
 /* Sends a message with a body, which costs a credit. -EAGAIN: no credit or buffer now. */
 int session_send_control(struct session *session, enum message_type type, uint8_t flags,
 			 uint64_t position, const void *body, uint32_t length, bool data);

@@ -24,6 +24,7 @@ LPFN_WSPDEREGISTERRDMAMEMORY san_hide;
 LPFN_WSPRDMAREAD san_read;
 LPFN_WSPRDMAWRITE san_write;
 LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK san_memory_released;
+static LPFN_WSDIRECT_POLL poll_function;
 
 _Atomic int san_completions, san_handles;
 void (*san_completed)(SOCKET s, LPWSAOVERLAPPED overlapped, DWORD error, DWORD bytes);
@@ -144,6 +145,7 @@ int san_startup(void)
 	san_write = (LPFN_WSPRDMAWRITE)(uintptr_t)extension((GUID)WSAID_RDMAWRITE);
 	san_memory_released = (LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK)(uintptr_t)
 		extension((GUID)WSAID_MEMORYREGISTRATIONCACHECALLBACK);
+	poll_function = (LPFN_WSDIRECT_POLL)(uintptr_t)extension((GUID)WSAID_WSDIRECT_POLL);
 	return 0;
 }
 
@@ -349,9 +351,17 @@ int san_ioctl_out(SOCKET s, DWORD code, void *out, DWORD size)
 	return error;
 }
 
+int san_look(SOCKET s, DWORD looks)
+{
+	int error = 0;
+
+	check(!poll_function(s, looks, &error) == !error);
+	return error;
+}
+
 int san_poll(SOCKET s)
 {
-	return san_ioctl_out(s, SIO_WSDIRECT_POLL, NULL, 0);
+	return san_look(s, 1);
 }
 
 int san_arm(SOCKET s, DWORD what)

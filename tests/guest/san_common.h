@@ -88,8 +88,9 @@ void san_send_message(SOCKET s, void *buffer, unsigned length, HANDLE handle, DW
 void san_pass(SOCKET from, SOCKET to);
 /* Waits for the request; its error, and the bytes. -1: not complete within 30 seconds. */
 int san_wait(SOCKET s, WSAOVERLAPPED *overlapped, DWORD *bytes);
-/* SIO_WSDIRECT_POLL: 0 or the error. */
+/* WSDirectPoll, with one look: 0 or the error. */
 int san_poll(SOCKET s);
+int san_look(SOCKET s, DWORD looks);
 int san_ioctl_out(SOCKET s, DWORD code, void *out, DWORD size);
 int san_arm(SOCKET s, DWORD what);
 

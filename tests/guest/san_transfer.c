@@ -119,6 +119,44 @@ static void messages(struct san_pair *pair)
 	munmap(area, 65536);
 }
 
+/* MSG_WSDIRECT_INLINE: a small message needs no registered buffer, any other does. */
+static void copied(struct san_pair *pair)
+{
+	unsigned char *area = memory(8192);
+	HANDLE server = san_registered(pair->server, area, 8192, MEM_WRITE);
+	static const struct { unsigned size; DWORD flags; bool sent; } cases[] = {
+		{ 0, MSG_WSDIRECT_INLINE, true }, { 1, MSG_WSDIRECT_INLINE, true },
+		{ 128, MSG_WSDIRECT_INLINE | MSG_WSDIRECT_SOLICITED, true },
+		{ 1, 0, false }, { 4096, MSG_WSDIRECT_INLINE, false },
+	};
+	WSAOVERLAPPED sent = { .hEvent = POLLED }, received = { .hEvent = POLLED };
+	unsigned char bytes[4096];
+	DWORD count;
+	int error;
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		WSABUFEX buffer = { cases[i].size, (char *)bytes, NULL };
+
+		fill(bytes, sizeof(bytes), i);
+		if (cases[i].sent)
+			san_post(pair->server, area, 8192, server, &received);
+		san.lpWSPSend(pair->client, &buffer, 1, NULL, cases[i].flags, &sent, NULL, NULL,
+			      &error);
+		check_error(error, cases[i].sent ? WSA_IO_PENDING : WSAEINVAL);
+		if (!cases[i].sent)
+			continue;
+		/* It was copied: from here on the buffer is the caller's again. */
+		fill(bytes, sizeof(bytes), i + 1);
+		check_error(san_wait(pair->client, &sent, &count), 0);
+		check_error(san_wait(pair->server, &received, &count), 0);
+		check_error(count, cases[i].size);
+		fill(bytes, sizeof(bytes), i);
+		check(!memcmp(area, bytes, count));
+	}
+	check(!san_deregister(pair->server, server, &error));
+	munmap(area, 8192);
+}
+
 static void rdma(struct san_pair *pair)
 {
 	unsigned char *theirs = memory(LARGE), *ours = memory(LARGE);
@@ -216,8 +254,8 @@ static void options(const struct san_pair *pair)
 		      address->sin_addr.s_addr != htonl(INADDR_LOOPBACK));
 	}
 	check(found);
-	check(san_ioctl_out(0x1234, SIO_WSDIRECT_POLL, NULL, 0) == WSAENOTSOCK);
-	check(san_ioctl_out(INVALID_SOCKET, SIO_WSDIRECT_POLL, NULL, 0) == WSAENOTSOCK);
+	check(san_poll(0x1234) == WSAENOTSOCK);
+	check(san_poll(INVALID_SOCKET) == WSAENOTSOCK);
 	check(san_ioctl_out(pair->client, 0x1234, NULL, 0) == WSAEOPNOTSUPP);
 }
 
@@ -234,22 +272,20 @@ static void *send_later(void *pair)
 	return NULL;
 }
 
-/* SIO_WSDIRECT_POLL looks once, or until something is complete, as often as it is told. */
+/* WSDirectPoll looks once, or until something is complete, as often as it is told. */
 static void looks(struct san_pair *pair)
 {
 	WSAOVERLAPPED received = { .hEvent = POLLED };
-	DWORD many = UINT32_MAX, bytes;
 	unsigned char *area = memory(4096);
 	HANDLE handle = san_registered(pair->server, area, 4096, MEM_READWRITE);
 	pthread_t thread;
 	int error;
 
 	san_post(pair->server, area, 4096, handle, &received);
-	check_error(san_ioctl_out(pair->server, SIO_WSDIRECT_POLL, NULL, 0), 0);
+	check_error(san_poll(pair->server), 0);
 	check(WSA_OVERLAPPED_PENDING(&received));
 	check(!pthread_create(&thread, NULL, send_later, pair));
-	check(!san.lpWSPIoctl(pair->server, SIO_WSDIRECT_POLL, &many, sizeof(many), NULL, 0, &bytes,
-			      NULL, NULL, NULL, &error));
+	check_error(san_look(pair->server, UINT32_MAX), 0);
 	check(!WSA_OVERLAPPED_PENDING(&received));
 	check(!pthread_join(thread, NULL));
 	check(!san_deregister(pair->server, handle, &error));
@@ -267,12 +303,13 @@ int main(void)
 	connect_pair(&pair, &answer);
 	options(&pair);
 	messages(&pair);
+	copied(&pair);
 	looks(&pair);
 	rdma(&pair);
 	check(san_handles == 3);
 	san_pair_close(&pair);
 	check(san_handles == 0);
-	check(san_ioctl_out(pair.client, SIO_WSDIRECT_POLL, NULL, 0) == WSAENOTSOCK);
+	check(san_poll(pair.client) == WSAENOTSOCK);
 	check(san.lpWSPCloseSocket(pair.client, &error) && error == WSAENOTSOCK);
 	san_stop();
 	check(san.lpWSPCleanup(&error) && error == WSANOTINITIALISED);

@@ -48,6 +48,7 @@ static int extension_function(struct control *control)
 		{ WSAID_RDMAREAD, (any_function)san_rdma_read },
 		{ WSAID_MEMORYREGISTRATIONCACHECALLBACK,
 		  (any_function)san_memory_registration_cache_callback },
+		{ WSAID_WSDIRECT_POLL, (any_function)san_poll },
 	};
 
 	if (!control->in || control->in_size < sizeof(GUID))
@@ -95,26 +96,6 @@ static int arm(struct san_socket *socket, const struct control *control)
 	default:
 		return WSAENETDOWN;
 	}
-}
-
-static int poll_socket(SOCKET s, const DWORD *looks, LPINT lpErrno)
-{
-	struct san_socket *socket = socket_get(s, lpErrno);
-	DWORD left = looks ? *looks : 1;
-	int error = 0;
-
-	if (!socket)
-		return SOCKET_ERROR;
-	socket_lock(socket);
-	while (!queue_poll(socket) && left > 1)
-		left--;
-	if (socket->state == SOCKET_BROKEN)
-		error = queue_idle(&socket->queue) ? WSAECONNRESET : 0;
-	else if (!socket->queue.cq)
-		error = WSAENOTCONN;
-	socket_unlock(socket);
-	socket_put(socket);
-	return error ? fail(lpErrno, error) : 0;
 }
 
 static int address(struct san_socket *socket, struct control *control, bool peer)
@@ -173,9 +154,6 @@ int san_ioctl(SOCKET s, DWORD dwIoControlCode, LPVOID lpvInBuffer, DWORD cbInBuf
 	if (!lpcbBytesReturned)
 		return fail(lpErrno, WSAEFAULT);
 	*lpcbBytesReturned = 0;
-	/* Before all others: it is a part of the data path. */
-	if (dwIoControlCode == SIO_WSDIRECT_POLL)
-		return poll_socket(s, cbInBuffer >= sizeof(DWORD) ? lpvInBuffer : NULL, lpErrno);
 	if (!atomic_load_explicit(&provider.running, memory_order_acquire))
 		return fail(lpErrno, provider.forked ? WSAENOTSOCK : WSANOTINITIALISED);
 	error = control_provider(dwIoControlCode, &control);

@@ -160,7 +160,7 @@ int queue_prepare(struct san_socket *socket)
 
 	if (error)
 		return error;
-	socket->queue.may_receive = true;
+	socket->queue.receive.open = true;
 	post_waiting(socket);
 	if (socket->queue.announced)
 		watch(socket);
@@ -180,7 +180,7 @@ int queue_start(struct san_socket *socket)
 	if (!error)
 		error = change_state(socket, IBV_QPS_RTS);
 	if (!error)
-		socket->queue.may_send = true;
+		socket->queue.send.open = true;
 	return error;
 }
 
@@ -189,6 +189,12 @@ int queue_start(struct san_socket *socket)
 static bool is_receive(const struct request *request)
 {
 	return request->opcode == OPCODE_RECEIVE;
+}
+
+/* Does its owner want an up-call? */
+static bool request_announced(const struct request *request)
+{
+	return request->overlapped && !((uintptr_t)request->overlapped->hEvent & 1);
 }
 
 static bool ring_full(const struct ring *ring)
@@ -206,7 +212,7 @@ static int post_receive(struct queue *queue, struct work *work)
 	struct ibv_recv_wr request = {
 		.wr_id = RECEIVE_ID | queue->receive.tail,
 		.sg_list = work->buffers,
-		.num_sge = work->request.buffers,
+		.num_sge = (int)work->count,
 	}, *bad;
 
 	return -ibv_post_recv(queue->qp, &request, &bad);
@@ -221,12 +227,12 @@ static int post_send(struct queue *queue, struct work *work)
 	request.wr_id = queue->send.tail;
 	request.next = NULL;
 	request.sg_list = work->buffers;
-	request.num_sge = work->request.buffers;
+	request.num_sge = (int)work->count;
 	request.opcode = (enum ibv_wr_opcode)work->request.opcode;
 	request.send_flags = IBV_SEND_SIGNALED;
 	request.imm_data = 0;
 
-	switch (request.opcode) {
+	switch (work->request.opcode) {
 	case IBV_WR_SEND:
 		if (work->solicited)
 			request.send_flags |= IBV_SEND_SOLICITED;
@@ -266,11 +272,10 @@ static int post_send(struct queue *queue, struct work *work)
 	return error;
 }
 
-/* There is room in the ring. */
-static inline int post(struct queue *queue, struct work *work)
+/* There is room in the ring, which is the one for it. */
+static inline int post(struct queue *queue, struct ring *ring, struct work *work)
 {
-	struct ring *ring = is_receive(&work->request) ? &queue->receive : &queue->send;
-	int error = is_receive(&work->request) ? post_receive(queue, work) : post_send(queue, work);
+	int error = ring == &queue->receive ? post_receive(queue, work) : post_send(queue, work);
 
 	if (!error)
 		*ring_slot(ring, ring->tail++) = work->request;
@@ -281,12 +286,12 @@ static inline int post(struct queue *queue, struct work *work)
 static inline void retire(struct san_socket *socket, const struct request *request, int wsa_error,
 		   uint32_t bytes)
 {
-	for (unsigned i = 0; i < request->buffers; i++)
+	for (unsigned i = 0; i < request->held; i++)
 		registration_put(request->registrations[i]);
 	if (request->finished)
 		*request->finished = true;
 	if (request->overlapped) {
-		if (!((uintptr_t)request->overlapped->hEvent & 1))
+		if (request_announced(request))
 			socket->queue.announced--;
 		socket_complete(socket, request->overlapped, wsa_error, bytes);
 	}
@@ -314,9 +319,9 @@ static void retire_waiting(struct san_socket *socket, struct ring *ring, int wsa
 
 static void post_waiting_ring(struct san_socket *socket, struct ring *ring)
 {
-	while (ring->waiting_first && !ring_full(ring)) {
+	while (ring->waiting_first && ring->open && !ring_full(ring)) {
 		struct work *work = ring->waiting_first;
-		int error = post(&socket->queue, work);
+		int error = post(&socket->queue, ring, work);
 
 		if (error) {
 			log_error("verbs: %s: a request was not taken: %s", socket->device->name,
@@ -331,10 +336,8 @@ static void post_waiting_ring(struct san_socket *socket, struct ring *ring)
 
 static void post_waiting(struct san_socket *socket)
 {
-	if (socket->queue.may_receive)
-		post_waiting_ring(socket, &socket->queue.receive);
-	if (socket->queue.may_send)
-		post_waiting_ring(socket, &socket->queue.send);
+	post_waiting_ring(socket, &socket->queue.receive);
+	post_waiting_ring(socket, &socket->queue.send);
 }
 
 /* The provider's thread shall look at the socket when something completes. */
@@ -357,15 +360,11 @@ static void watch(struct san_socket *socket)
 int queue_submit(struct san_socket *socket, struct work *work)
 {
 	struct queue *queue = &socket->queue;
-	bool receive = is_receive(&work->request);
-	struct ring *ring = receive ? &queue->receive : &queue->send;
-	bool announced = work->request.overlapped &&
-			 !((uintptr_t)work->request.overlapped->hEvent & 1);
+	struct ring *ring = is_receive(&work->request) ? &queue->receive : &queue->send;
 	int error;
 
-	if (ring->depth && !ring_full(ring) && !ring->waiting_first &&
-	    (receive ? queue->may_receive : queue->may_send)) {
-		error = post(queue, work);
+	if (ring->open && !ring->waiting_first && !ring_full(ring)) {
+		error = post(queue, ring, work);
 		if (error)
 			return error;
 	} else {
@@ -382,7 +381,7 @@ int queue_submit(struct san_socket *socket, struct work *work)
 		ring->waiting_last = copy;
 	}
 	/* Those of a socket that still connects: see queue_prepare(). */
-	if (announced && !queue->announced++ && queue->channel)
+	if (request_announced(&work->request) && !queue->announced++ && queue->channel)
 		watch(socket);
 	return 0;
 }
@@ -473,7 +472,7 @@ static void wake_sleeper(struct queue *queue)
 	queue->armed_solicited = false;
 	/* A full ring has requests to flush. */
 	if (!ring_full(&queue->send))
-		post(queue, &nothing);
+		post(queue, &queue->send, &nothing);
 }
 
 void queue_break(struct san_socket *socket)
@@ -482,7 +481,7 @@ void queue_break(struct san_socket *socket)
 	struct ibv_qp_attr attributes = { .qp_state = IBV_QPS_ERR };
 	int error;
 
-	queue->may_send = queue->may_receive = false;
+	queue->send.open = queue->receive.open = false;
 	if (queue->qp) {
 		error = ibv_modify_qp(queue->qp, &attributes, IBV_QP_STATE);
 		if (error)
@@ -502,7 +501,7 @@ void queue_destroy(struct san_socket *socket)
 
 	/* What arrived or left before is so reported. */
 	queue_poll(socket);
-	queue->may_send = queue->may_receive = false;
+	queue->send.open = queue->receive.open = false;
 	if (queue->qp && ibv_destroy_qp(queue->qp))
 		log_error("verbs: %s: cannot destroy a queue pair: %s", socket->device->name,
 			  log_errno_name(errno));

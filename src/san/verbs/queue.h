@@ -31,7 +31,7 @@ struct request {
 	LPWSAOVERLAPPED overlapped;	/* NULL: our own business (windows) */
 	struct registration *registrations[WSDIRECT_MAX_BUFFERS];	/* held until complete */
 	uint32_t bytes;
-	uint8_t buffers;
+	uint8_t held;			/* registrations */
 	uint8_t opcode;			/* enum ibv_wr_opcode, or OPCODE_RECEIVE */
 	bool *finished;			/* set when complete, for a thread that waits; or NULL */
 };
@@ -43,7 +43,9 @@ struct work {
 	struct work *next;		/* while it waits for room */
 	struct request request;
 	struct ibv_sge buffers[WSDIRECT_MAX_BUFFERS];
+	uint32_t count;			/* buffers */
 	bool solicited;
+	bool by_copy;			/* if it fits into the work request, no registration is needed */
 	uint32_t key;			/* remote key; new key of a bind; key to invalidate */
 	uint64_t remote_address;
 	struct ibv_mw *window;		/* bind: the window, the region and its part */
@@ -62,13 +64,15 @@ static inline void work_init(struct work *work, uint8_t opcode)
 	work->next = NULL;
 	work->request.overlapped = NULL;
 	work->request.bytes = 0;
-	work->request.buffers = 0;
+	work->request.held = 0;
 	work->request.opcode = opcode;
 	work->request.finished = NULL;
-	work->solicited = false;
+	work->count = 0;
+	work->solicited = work->by_copy = false;
 }
 
 struct ring {
+	bool open;			/* the pair's state lets work requests in */
 	struct request *slots;		/* depth + 1 of them, a power of two */
 	uint32_t depth;			/* what the device takes */
 	uint32_t head, tail;		/* oldest posted, next to post; never wrapped */
@@ -81,7 +85,6 @@ struct queue {
 	struct ibv_comp_channel *channel;
 	struct ring send, receive;
 	uint32_t inline_most;		/* messages up to this size go inside the work request */
-	bool may_receive, may_send;	/* the pair's state lets work requests in */
 	bool failed;			/* a completion with an error was seen */
 
 	/* Arming; see queue_arm(). */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * WSPSend, WSPRecv, WSPRdmaRead, WSPRdmaWrite, WSPGetOverlappedResult.
+ * WSPSend, WSPRecv, WSPRdmaRead, WSPRdmaWrite, WSDirectPoll, WSPGetOverlappedResult.
  */
 #include "transfer.h"
 
@@ -14,16 +14,18 @@
 
 static void buffers_put(struct request *request)
 {
-	for (unsigned i = 0; i < request->buffers; i++)
+	for (unsigned i = 0; i < request->held; i++)
 		registration_put(request->registrations[i]);
-	request->buffers = 0;
+	request->held = 0;
 }
 
-/* Turns the caller's buffers into the device's, holding their registrations. */
-static int buffers_get(const struct san_socket *socket, struct work *work, const WSABUFEX *buffers,
-		       DWORD count, DWORD rights, uint32_t most)
+/* Turns the caller's buffers into the device's, holding their registrations where needed. */
+static inline int buffers_get(const struct san_socket *socket, struct work *work,
+			      const WSABUFEX *buffers, DWORD count)
 {
 	struct request *request = &work->request;
+	bool incoming = request->opcode == OPCODE_RECEIVE || request->opcode == IBV_WR_RDMA_READ;
+	bool message = request->opcode == OPCODE_RECEIVE || request->opcode == IBV_WR_SEND;
 	uint64_t bytes = 0;
 	int error = 0;
 
@@ -31,35 +33,38 @@ static int buffers_get(const struct san_socket *socket, struct work *work, const
 		return WSAEINVAL;
 	if (count && !buffers)
 		return WSAEFAULT;
-	for (DWORD i = 0; i < count && !error; i++) {
-		struct registration *registration =
-			registration_get(socket, &buffers[i], rights, &error);
-
-		if (!registration)
-			break;
-		request->registrations[i] = registration;
-		request->buffers++;
-		work->buffers[i] = (struct ibv_sge){
-			.addr = (uintptr_t)buffers[i].buf,
-			.length = buffers[i].len,
-			.lkey = registration->local_key,
-		};
+	for (DWORD i = 0; i < count; i++) {
+		work->buffers[i].addr = (uintptr_t)buffers[i].buf;
+		work->buffers[i].length = buffers[i].len;
 		bytes += buffers[i].len;
-		if (bytes > most)
-			error = WSAEMSGSIZE;
 	}
-	if (error)
-		buffers_put(request);
+	if (bytes > (message ? MESSAGE_MOST : RDMA_MOST))
+		return WSAEMSGSIZE;
+	work->count = count;
 	request->bytes = (uint32_t)bytes;
-	return error;
+	if (work->by_copy && bytes <= socket->queue.inline_most)
+		return 0;
+	for (DWORD i = 0; i < count; i++) {
+		struct registration *registration =
+			registration_get(socket, &buffers[i], incoming ? MEM_WRITE : MEM_READ,
+					 &error);
+
+		if (!registration) {
+			buffers_put(request);
+			return error;
+		}
+		work->buffers[i].lkey = registration->local_key;
+		request->registrations[request->held++] = registration;
+	}
+	return 0;
 }
 
 /* May the request be made in the socket's state? */
 static int state_error(const struct san_socket *socket, bool receive)
 {
-	switch (socket->state) {
-	case SOCKET_CONNECTED:
+	if (socket->state == SOCKET_CONNECTED)
 		return 0;
+	switch (socket->state) {
 	case SOCKET_RESOLVING:
 	case SOCKET_CONNECTING:
 		return receive ? 0 : WSAENOTCONN;
@@ -74,20 +79,17 @@ static int state_error(const struct san_socket *socket, bool receive)
 
 /*
  * The tail that all four share. @work names everything but the buffers and the
- * overlapped structure; @most bounds the bytes.
+ * overlapped structure.
  */
-static inline int submit(struct san_socket *socket, struct work *work, const WSABUFEX *buffers,
-		  DWORD count, uint32_t most, LPWSAOVERLAPPED overlapped, LPINT lpErrno)
+static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *buffers,
+		  DWORD count, LPWSAOVERLAPPED overlapped, LPINT lpErrno)
 {
-	bool receive = work->request.opcode == OPCODE_RECEIVE;
-	bool incoming = receive || work->request.opcode == IBV_WR_RDMA_READ;
-	DWORD right = incoming ? MEM_WRITE : MEM_READ;
 	int error;
 
 	socket_lock(socket);
-	error = state_error(socket, receive);
+	error = state_error(socket, work->request.opcode == OPCODE_RECEIVE);
 	if (!error)
-		error = buffers_get(socket, work, buffers, count, right, most);
+		error = buffers_get(socket, work, buffers, count);
 	if (!error) {
 		work->request.overlapped = overlapped;
 		__atomic_store_n(&overlapped->Internal, STATUS_PENDING, __ATOMIC_RELAXED);
@@ -131,7 +133,7 @@ int san_send(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 
 	(void)lpNumberOfBytesSent;
 	(void)lpThreadId;
-	if (!error && dwFlags & ~(DWORD)MSG_WSDIRECT_SOLICITED)
+	if (!error && dwFlags & ~(DWORD)(MSG_WSDIRECT_SOLICITED | MSG_WSDIRECT_INLINE))
 		error = WSAEOPNOTSUPP;
 	if (error)
 		return fail(lpErrno, error);
@@ -140,7 +142,8 @@ int san_send(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 		return SOCKET_ERROR;
 	work_init(&work, IBV_WR_SEND);
 	work.solicited = dwFlags & MSG_WSDIRECT_SOLICITED;
-	return submit(socket, &work, lpBuffers, dwBufferCount, MESSAGE_MOST, lpOverlapped, lpErrno);
+	work.by_copy = dwFlags & MSG_WSDIRECT_INLINE;
+	return submit(socket, &work, lpBuffers, dwBufferCount, lpOverlapped, lpErrno);
 }
 
 int san_recv(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumberOfBytesRecvd,
@@ -162,7 +165,7 @@ int san_recv(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 	if (!socket)
 		return SOCKET_ERROR;
 	work_init(&work, OPCODE_RECEIVE);
-	return submit(socket, &work, lpBuffers, dwBufferCount, MESSAGE_MOST, lpOverlapped, lpErrno);
+	return submit(socket, &work, lpBuffers, dwBufferCount, lpOverlapped, lpErrno);
 }
 
 static int rdma(SOCKET s, enum ibv_wr_opcode opcode, LPWSABUFEX lpBuffers, DWORD dwBufferCount,
@@ -199,7 +202,7 @@ static int rdma(SOCKET s, enum ibv_wr_opcode opcode, LPWSABUFEX lpBuffers, DWORD
 	socket = socket_get(s, lpErrno);
 	if (!socket)
 		return SOCKET_ERROR;
-	return submit(socket, &work, lpBuffers, dwBufferCount, RDMA_MOST, lpOverlapped, lpErrno);
+	return submit(socket, &work, lpBuffers, dwBufferCount, lpOverlapped, lpErrno);
 }
 
 int san_rdma_read(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount,
@@ -228,6 +231,25 @@ int san_rdma_write(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount,
 	return rdma(s, IBV_WR_RDMA_WRITE, lpBuffers, dwBufferCount, lpTargetBufferDescriptor,
 		    dwTargetDescriptorLength, dwTargetBufferOffset, dwFlags, lpOverlapped,
 		    lpCompletionRoutine, lpErrno);
+}
+
+int san_poll(SOCKET s, DWORD dwLooks, LPINT lpErrno)
+{
+	struct san_socket *socket = socket_get(s, lpErrno);
+	int error = 0;
+
+	if (!socket)
+		return SOCKET_ERROR;
+	socket_lock(socket);
+	while (!queue_poll(socket) && dwLooks > 1)
+		dwLooks--;
+	if (socket->state == SOCKET_BROKEN)
+		error = queue_idle(&socket->queue) ? WSAECONNRESET : 0;
+	else if (!socket->queue.cq)
+		error = WSAENOTCONN;
+	socket_unlock(socket);
+	socket_put(socket);
+	return error ? fail(lpErrno, error) : 0;
 }
 
 /* Completes what is done. */

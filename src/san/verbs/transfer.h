@@ -39,6 +39,7 @@ int san_rdma_write(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount,
 		   LPWSAOVERLAPPED lpOverlapped,
 		   LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine,
 		   LPWSATHREADID lpThreadId, LPINT lpErrno);
+int san_poll(SOCKET s, DWORD dwLooks, LPINT lpErrno);
 BOOL san_get_overlapped_result(SOCKET s, LPWSAOVERLAPPED lpOverlapped, LPDWORD lpcbTransfer,
 			       BOOL fWait, LPDWORD lpdwFlags, LPINT lpErrno);
 
