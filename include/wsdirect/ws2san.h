@@ -195,13 +195,13 @@ typedef int (WSPAPI *LPWSPENUMNETWORKEVENTS)(SOCKET s, WSAEVENT hEventObject,
  * WSPSend - send one message
  * @lpBuffers: at most WSDIRECT_MAX_BUFFERS, registered with MEM_READ, together at
  *	most SO_MAX_MSG_SIZE bytes
- * @lpNumberOfBytesSent: may be NULL; not written when pending
+ * @lpNumberOfBytesSent: may be NULL; written only when the answer is 0
  * @dwFlags: MSG_WSDIRECT_SOLICITED, MSG_WSDIRECT_INLINE, both or 0
  * @lpOverlapped: required (WSAEINVAL); see WSAOVERLAPPED. Internal is set to
  *	STATUS_PENDING before the request starts.
  * @lpCompletionRoutine: NULL (WSAEOPNOTSUPP)
- * Always answers SOCKET_ERROR; WSA_IO_PENDING means started, and only then will
- * the request complete. It takes one receive of the peer, whose buffers must hold
+ * Answers SOCKET_ERROR, but for MSG_WSDIRECT_INLINE; WSA_IO_PENDING means started, and only
+ * then will the request complete. It takes one receive of the peer, whose buffers must hold
  * it all: otherwise the connection breaks. Requests of one socket run in order,
  * RDMA included; never refused for want of queue room. Complete when the peer's
  * adapter has the data:
@@ -584,8 +584,10 @@ int WSPAPI WSPStartupEx(WORD wVersionRequested, LPWSPDATA lpWSPData,
 /*
  * dwFlags of WSPSend.
  * SOLICITED: wakes a peer that is armed WSDIRECT_ARM_SOLICITED.
- * INLINE: a message that fits into the work request itself is copied there, and the
- *	handles of its buffers are not looked at. A longer one is sent as usual.
+ * INLINE: a message that fits into the work request itself is copied there. The handles of
+ *	its buffers are not looked at, and a polled request may be complete at once: WSPSend
+ *	answers 0. That the peer's adapter has the data is then known only from a later request
+ *	without this flag, since requests complete in order. A longer message is sent as usual.
  */
 #define MSG_WSDIRECT_SOLICITED	0x01000000
 #define MSG_WSDIRECT_INLINE	0x02000000

@@ -72,12 +72,12 @@ static uint32_t next_message_limit(struct session *session)
 	return session->peer_message_size;
 }
 
-void session_transmit(struct session *session, struct message *message, bool solicited)
+void session_transmit(struct session *session, struct message *message, DWORD flags)
 {
 	struct message_header *header = (struct message_header *)message->data;
 	WSABUFEX buffer = { message->end, (char *)message->data, message->pool->handle };
 	DWORD bytes;
-	int error;
+	int error = 0;
 
 	header->credits = htole16((uint16_t)session->credits_owed);
 	session->credits_peer += session->credits_owed;
@@ -86,13 +86,16 @@ void session_transmit(struct session *session, struct message *message, bool sol
 	message->next = NULL;
 	message->overlapped.Internal = STATUS_PENDING;
 	message->overlapped.hEvent = POLLED;
-	if (session->provider->table.lpWSPSend(session->companion, &buffer, 1, &bytes,
-					       solicited ? MSG_WSDIRECT_SOLICITED | MSG_WSDIRECT_INLINE :
-							   MSG_WSDIRECT_INLINE,
-					       &message->overlapped, NULL, NULL, &error) &&
-	    error != WSA_IO_PENDING) {
+	session->provider->table.lpWSPSend(session->companion, &buffer, 1, &bytes, flags,
+					   &message->overlapped, NULL, NULL, &error);
+	if (error && error != WSA_IO_PENDING) {
 		session_free_push(session, message);
 		session_refused(session, error);
+		return;
+	}
+	statistic_add(STATISTIC_messages_sent, 1);
+	if (!error) {
+		session_free_push(session, message);
 		return;
 	}
 	if (session->sending_last)
@@ -101,7 +104,6 @@ void session_transmit(struct session *session, struct message *message, bool sol
 		session->sending_first = message;
 	session->sending_last = message;
 	session->sending++;
-	statistic_add(STATISTIC_messages_sent, 1);
 }
 
 /* Starts a message in a free buffer; the caller adds to it and moves its end. */
@@ -135,7 +137,11 @@ int session_send_message(struct session *session, enum message_type type, uint8_
 	if (length)
 		memcpy(message->data + sizeof(struct message_header), body, length);
 	message->end += length;
-	session_transmit(session, message, type != MESSAGE_ADVERTISE);
+	/*
+	 * Not copied: who closes or waits learns from its completion that it, and the data before
+	 * it, is with the peer.
+	 */
+	session_transmit(session, message, type != MESSAGE_ADVERTISE ? MSG_WSDIRECT_SOLICITED : 0);
 	return 0;
 }
 
@@ -202,7 +208,8 @@ void session_transmit_data(struct session *session, struct message *message)
 {
 	session->credits--;
 	/* Out of credits: the peer must act for us to go on, wherever its program is. */
-	session_transmit(session, message, session->credits <= CREDITS_CONTROL);
+	session_transmit(session, message, session->credits <= CREDITS_CONTROL ?
+			 MSG_WSDIRECT_SOLICITED | MSG_WSDIRECT_INLINE : MSG_WSDIRECT_INLINE);
 }
 
 /*

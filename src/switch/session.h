@@ -142,7 +142,7 @@ struct session {
 	struct message *sending_first, *sending_last;
 	struct message *free;
 	struct message *open;		/* filled but not sent: more may be appended */
-	uint32_t sending;		/* messages with the provider */
+	uint32_t sending;		/* messages with the provider, which may still read them */
 	uint32_t send_size;		/* smallest buffer that returns to `free` */
 	uint64_t sent;			/* stream bytes given out */
 	uint64_t taken;			/* signs that the peer takes what we send */
@@ -227,10 +227,10 @@ static inline bool session_writable(const struct session *session)
 	return session->free;
 }
 
-#define COLLECT_BEHIND	2	/* messages on their way that make small sends collect */
+#define COLLECT_BEHIND	2	/* messages with the provider that make small sends collect */
 
 /*
- * Shall small sends wait for others? While earlier messages are on their way, and while half
+ * Shall small sends wait for others? While larger messages are on their way, and while half
  * of the credits are not back: then the peer is behind, and will return some as soon
  * as it is not. Unless the program asked for no delay, a few that are not back
  * suffice (Nagle's rule, with credits for acknowledgements).
@@ -290,9 +290,15 @@ static inline void session_free_push(struct session *session, struct message *me
 	session->free = message;
 }
 
-/* Gives the message (header in place, begin 0, end set) to the provider. Takes it over. */
-void session_transmit(struct session *session, struct message *message, bool solicited);
-/* The same for DATA, which takes one of the credits beyond CREDITS_CONTROL. */
+/*
+ * Gives the message (header in place, begin 0, end set) to the provider, with the flags of
+ * WSPSend. Takes it over.
+ */
+void session_transmit(struct session *session, struct message *message, DWORD flags);
+/*
+ * The same for DATA, which takes one of the credits beyond CREDITS_CONTROL. A small message is
+ * over with this: only the FIN behind it tells when the peer has it.
+ */
 void session_transmit_data(struct session *session, struct message *message);
 /* Sends a message with a body, which costs a credit. -EAGAIN: no credit or buffer now. */
 int session_send_control(struct session *session, enum message_type type, uint8_t flags,

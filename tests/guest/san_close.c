@@ -76,6 +76,55 @@ static void close_while_pending(void)
 	san_pair_close(&pair);
 }
 
+/* Copied messages that are complete for their owner, while the device may still have them. */
+static void close_behind_copied(void)
+{
+	WSAOVERLAPPED sent[REQUESTS] = { 0 }, received[2] = { { .hEvent = POLLED }, { .hEvent = POLLED } };
+	WSABUFEX buffer = { 10, (char *)area, NULL };
+	unsigned at_once = 0;
+	struct san_pair pair;
+	HANDLE server;
+	int error;
+
+	/* The peer closes: no completion is left to come, and the end is told. */
+	san_pair_open(&pair);
+	server = san_registered(pair.server, area, sizeof(area), MEM_READWRITE);
+	for (unsigned i = 0; i < 2; i++) {
+		san_post(pair.server, area, 100, server, &received[i]);
+		sent[i].hEvent = POLLED;
+		check(!san.lpWSPSend(pair.client, &buffer, 1, NULL, MSG_WSDIRECT_INLINE, &sent[i], NULL,
+				     NULL, &error));
+	}
+	for (unsigned i = 0; i < 2; i++)
+		check_error(san_wait(pair.server, &received[i], &(DWORD){ 0 }), 0);
+	san_close(pair.server);
+	pair.server = 0;
+	for (int64_t begin = milliseconds(); !(error = san_poll(pair.client));)
+		check(milliseconds() - begin < 10000);
+	check_error(error, WSAECONNRESET);
+	san_pair_close(&pair);
+
+	/* More than the device takes, and nobody receives: each is complete or was aborted. */
+	san_pair_open(&pair);
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		sent[i] = (WSAOVERLAPPED){ .hEvent = POLLED };
+		if (!san.lpWSPSend(pair.client, &buffer, 1, NULL, MSG_WSDIRECT_INLINE, &sent[i], NULL,
+				   NULL, &error))
+			at_once++;
+		else
+			check_error(error, WSA_IO_PENDING);
+	}
+	check(at_once > 0 && at_once < REQUESTS);
+	san_close(pair.client);
+	pair.client = 0;
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		check(!sent[i].Internal || sent[i].Internal == WSA_OPERATION_ABORTED);
+		at_once -= !sent[i].Internal;
+	}
+	check(!at_once);
+	san_pair_close(&pair);
+}
+
 struct user {
 	SOCKET s;
 	HANDLE handle;
@@ -147,6 +196,7 @@ int main(void)
 	for (unsigned i = 0; i < 10; i++) {
 		close_while_connecting();
 		close_while_pending();
+		close_behind_copied();
 		close_while_used();
 	}
 	account(after);

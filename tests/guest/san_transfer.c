@@ -119,40 +119,60 @@ static void messages(struct san_pair *pair)
 	munmap(area, 65536);
 }
 
-/* MSG_WSDIRECT_INLINE: a small message needs no registered buffer, any other does. */
+/*
+ * MSG_WSDIRECT_INLINE: a small message needs no registered buffer, and is complete at once but
+ * for one now and then; any other is sent as without it.
+ */
 static void copied(struct san_pair *pair)
 {
 	unsigned char *area = memory(8192);
 	HANDLE server = san_registered(pair->server, area, 8192, MEM_WRITE);
-	static const struct { unsigned size; DWORD flags; bool sent; } cases[] = {
-		{ 0, MSG_WSDIRECT_INLINE, true }, { 1, MSG_WSDIRECT_INLINE, true },
-		{ 128, MSG_WSDIRECT_INLINE | MSG_WSDIRECT_SOLICITED, true },
-		{ 1, 0, false }, { 4096, MSG_WSDIRECT_INLINE, false },
-	};
 	WSAOVERLAPPED sent = { .hEvent = POLLED }, received = { .hEvent = POLLED };
 	unsigned char bytes[4096];
+	WSABUFEX buffer = { 4096, (char *)bytes, NULL };
+	unsigned at_once = 0;
+	int error, result, before;
 	DWORD count;
-	int error;
 
-	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		WSABUFEX buffer = { cases[i].size, (char *)bytes, NULL };
-
-		fill(bytes, sizeof(bytes), i);
-		if (cases[i].sent)
-			san_post(pair->server, area, 8192, server, &received);
-		san.lpWSPSend(pair->client, &buffer, 1, NULL, cases[i].flags, &sent, NULL, NULL,
-			      &error);
-		check_error(error, cases[i].sent ? WSA_IO_PENDING : WSAEINVAL);
-		if (!cases[i].sent)
-			continue;
+	san.lpWSPSend(pair->client, &buffer, 1, NULL, MSG_WSDIRECT_INLINE, &sent, NULL, NULL,
+		      &error);
+	check_error(error, WSAEINVAL);
+	for (unsigned size = 0; size <= 128; size++) {
+		buffer.len = size;
+		san.lpWSPSend(pair->client, &buffer, 1, NULL, 0, &sent, NULL, NULL, &error);
+		check_error(error, WSAEINVAL);
+		fill(bytes, sizeof(bytes), size);
+		san_post(pair->server, area, 8192, server, &received);
+		sent.Internal = STATUS_PENDING;
+		count = 4711;
+		result = san.lpWSPSend(pair->client, &buffer, 1, &count,
+				       MSG_WSDIRECT_INLINE | (size & 1 ? MSG_WSDIRECT_SOLICITED : 0),
+				       &sent, NULL, NULL, &error);
+		check_error(count, result ? 4711 : size);
+		check(result ? error == WSA_IO_PENDING : !WSA_OVERLAPPED_PENDING(&sent));
+		at_once += !result;
 		/* It was copied: from here on the buffer is the caller's again. */
-		fill(bytes, sizeof(bytes), i + 1);
+		fill(bytes, sizeof(bytes), size + 1);
 		check_error(san_wait(pair->client, &sent, &count), 0);
+		check_error(count, size);
 		check_error(san_wait(pair->server, &received, &count), 0);
-		check_error(count, cases[i].size);
-		fill(bytes, sizeof(bytes), i);
+		check_error(count, size);
+		fill(bytes, sizeof(bytes), size);
 		check(!memcmp(area, bytes, count));
 	}
+	check(at_once > 64 && at_once < 129);
+
+	/* An up-call was asked for: it comes, later. */
+	before = san_completions;
+	san_post(pair->server, area, 8192, server, &received);
+	sent.hEvent = NULL;
+	san.lpWSPSend(pair->client, &buffer, 1, NULL, MSG_WSDIRECT_INLINE, &sent, NULL, NULL,
+		      &error);
+	check_error(error, WSA_IO_PENDING);
+	check_error(san_wait(pair->client, &sent, &count), 0);
+	check_error(san_wait(pair->server, &received, &count), 0);
+	while (san_completions == before)
+		usleep(1000);
 	check(!san_deregister(pair->server, server, &error));
 	munmap(area, 8192);
 }

@@ -44,6 +44,8 @@ struct exposed {
 	DWORD live;
 };
 
+#define INLINE_MOST	128	/* complete at once if the caller allows it, as real devices do */
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int exposed_count;
 static DWORD most_registered = UINT32_MAX;
@@ -130,6 +132,7 @@ static int loopback_send(SOCKET s, LPWSABUFEX buffers, DWORD count, LPDWORD byte
 {
 	struct end *end = end_of(s);
 	struct letter *letter, **link;
+	bool copied = flags & MSG_WSDIRECT_INLINE && buffers->len <= INLINE_MOST;
 
 	(void)count;
 	(void)bytes;
@@ -137,6 +140,7 @@ static int loopback_send(SOCKET s, LPWSABUFEX buffers, DWORD count, LPDWORD byte
 	(void)thread;
 	pthread_mutex_lock(&lock);
 	if (!end->peer || end->peer->closed) {
+		copied = false;
 		finish_later(end, overlapped, WSAECONNRESET, 0);
 	} else {
 		letter = malloc(sizeof(*letter) + buffers->len);
@@ -149,9 +153,14 @@ static int loopback_send(SOCKET s, LPWSABUFEX buffers, DWORD count, LPDWORD byte
 			link = &(*link)->next;
 		*link = letter;
 		deliver(end->peer);
-		finish_later(end, overlapped, 0, buffers->len);
+		if (copied)
+			complete(end, overlapped, 0, buffers->len);
+		else
+			finish_later(end, overlapped, 0, buffers->len);
 	}
 	pthread_mutex_unlock(&lock);
+	if (copied)
+		return 0;
 	*error = WSA_IO_PENDING;
 	return SOCKET_ERROR;
 }

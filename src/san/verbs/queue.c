@@ -63,7 +63,6 @@ static struct ibv_qp *create_pair(struct queue *queue, struct device *device)
 			.max_inline_data = INLINE_WANTED,
 		},
 		.qp_type = IBV_QPT_RC,
-		.sq_sig_all = 1,
 	};
 	struct ibv_qp *qp = ibv_create_qp(device->pd, &attributes);
 
@@ -202,7 +201,7 @@ static bool ring_full(const struct ring *ring)
 	return ring->tail - ring->head >= ring->depth;
 }
 
-static struct request *ring_slot(struct ring *ring, uint32_t number)
+static struct request *ring_slot(const struct ring *ring, uint32_t number)
 {
 	return &ring->slots[number & ring->depth];
 }
@@ -229,7 +228,7 @@ static int post_send(struct queue *queue, struct work *work)
 	request.sg_list = work->buffers;
 	request.num_sge = (int)work->count;
 	request.opcode = (enum ibv_wr_opcode)work->request.opcode;
-	request.send_flags = IBV_SEND_SIGNALED;
+	request.send_flags = work->request.silent ? 0 : IBV_SEND_SIGNALED;
 	request.imm_data = 0;
 
 	switch (work->request.opcode) {
@@ -272,16 +271,6 @@ static int post_send(struct queue *queue, struct work *work)
 	return error;
 }
 
-/* There is room in the ring, which is the one for it. */
-static inline int post(struct queue *queue, struct ring *ring, struct work *work)
-{
-	int error = ring == &queue->receive ? post_receive(queue, work) : post_send(queue, work);
-
-	if (!error)
-		*ring_slot(ring, ring->tail++) = work->request;
-	return error;
-}
-
 /* The request will be heard of no more. */
 static inline void retire(struct san_socket *socket, const struct request *request, int wsa_error,
 		   uint32_t bytes)
@@ -295,6 +284,41 @@ static inline void retire(struct san_socket *socket, const struct request *reque
 			socket->queue.announced--;
 		socket_complete(socket, request->overlapped, wsa_error, bytes);
 	}
+}
+
+/*
+ * Whoever had a message copied and polls has nothing more to learn. A signalled one among any
+ * half ring of them is enough for their slots to come back before the ring is full.
+ */
+static bool may_be_silent(const struct queue *queue, const struct work *work)
+{
+	return work->by_copy && work->request.bytes <= queue->inline_most &&
+	       work->request.overlapped && !request_announced(&work->request) &&
+	       queue->send.silent < queue->send.depth / 2;
+}
+
+/* There is room in the ring, which is the one for it. */
+static inline int post(struct san_socket *socket, struct ring *ring, struct work *work)
+{
+	struct queue *queue = &socket->queue;
+	LPWSAOVERLAPPED overlapped = work->request.overlapped;
+	int error;
+
+	if (ring == &queue->receive) {
+		error = post_receive(queue, work);
+	} else {
+		work->request.silent = may_be_silent(queue, work);
+		error = post_send(queue, work);
+	}
+	if (error)
+		return error;
+	if (work->request.silent)
+		work->request.overlapped = NULL;
+	ring->silent = work->request.silent ? ring->silent + 1 : 0;
+	*ring_slot(ring, ring->tail++) = work->request;
+	if (work->request.silent)
+		socket_complete(socket, overlapped, 0, work->request.bytes);
+	return 0;
 }
 
 static struct work *waiting_pop(struct ring *ring)
@@ -321,7 +345,7 @@ static void post_waiting_ring(struct san_socket *socket, struct ring *ring)
 {
 	while (ring->waiting_first && ring->open && !ring_full(ring)) {
 		struct work *work = ring->waiting_first;
-		int error = post(&socket->queue, ring, work);
+		int error = post(socket, ring, work);
 
 		if (error) {
 			log_error("verbs: %s: a request was not taken: %s", socket->device->name,
@@ -364,7 +388,7 @@ int queue_submit(struct san_socket *socket, struct work *work)
 	int error;
 
 	if (ring->open && !ring->waiting_first && !ring_full(ring)) {
-		error = post(queue, ring, work);
+		error = post(socket, ring, work);
 		if (error)
 			return error;
 	} else {
@@ -410,6 +434,8 @@ static void finish(struct san_socket *socket, const struct ibv_wc *completion)
 
 	if (queue->armed && (!queue->armed_solicited || receive || completion->status))
 		queue->touched = true;
+	while (number != ring->head && ring->head != ring->tail && ring_slot(ring, ring->head)->silent)
+		ring->head++;
 	if (number != ring->head || ring->head == ring->tail) {
 		log_error("verbs: %s: completion %u where %u was due", socket->device->name, number,
 			  ring->head);
@@ -451,10 +477,18 @@ int queue_poll(struct san_socket *socket)
 	return total;
 }
 
+static bool ring_idle(const struct ring *ring)
+{
+	uint32_t number = ring->head;
+
+	while (number != ring->tail && ring_slot(ring, number)->silent)
+		number++;
+	return number == ring->tail && !ring->waiting_first;
+}
+
 bool queue_idle(const struct queue *queue)
 {
-	return queue->send.head == queue->send.tail && queue->receive.head == queue->receive.tail &&
-	       !queue->send.waiting_first && !queue->receive.waiting_first;
+	return ring_idle(&queue->send) && ring_idle(&queue->receive);
 }
 
 /*
@@ -463,8 +497,9 @@ bool queue_idle(const struct queue *queue)
  * only, and there may be no request to flush: so arm for anything, and add a
  * request that the pair, in the error state, can only flush.
  */
-static void wake_sleeper(struct queue *queue)
+static void wake_sleeper(struct san_socket *socket)
 {
+	struct queue *queue = &socket->queue;
 	struct work nothing = { .request = { .opcode = IBV_WR_SEND } };
 
 	if (!queue->armed || ibv_req_notify_cq(queue->cq, 0))
@@ -472,7 +507,7 @@ static void wake_sleeper(struct queue *queue)
 	queue->armed_solicited = false;
 	/* A full ring has requests to flush. */
 	if (!ring_full(&queue->send))
-		post(queue, &queue->send, &nothing);
+		post(socket, &queue->send, &nothing);
 }
 
 void queue_break(struct san_socket *socket)
@@ -488,7 +523,7 @@ void queue_break(struct san_socket *socket)
 			log_info("verbs: %s: queue pair to the error state: %s",
 				 socket->device->name, log_errno_name(error));
 		else
-			wake_sleeper(queue);
+			wake_sleeper(socket);
 	}
 	retire_waiting(socket, &queue->send, socket->failure);
 	retire_waiting(socket, &queue->receive, socket->failure);

@@ -7,8 +7,10 @@
  * a list of requests that did not fit: the device's rings are small, since
  * every idle connection pays for them, and nothing is refused for want of room.
  * Requests of a direction reach the device in the order they were made.
- * Every work request is signalled, and completions of a direction come in order:
- * the oldest slot is always the next to complete.
+ * Completions of a direction come in order: the oldest slot is always the next to complete.
+ * A message that was copied into its work request is complete for its owner at once, and the
+ * device is asked to signal only now and then one of them, which frees the slots of those
+ * before it, too. All other work requests are signalled.
  *
  * All functions with the socket's lock held, unless they say otherwise. A request
  * that completes and wants an up-call is announced by socket_unlock().
@@ -33,6 +35,7 @@ struct request {
 	uint32_t bytes;
 	uint8_t held;			/* registrations */
 	uint8_t opcode;			/* enum ibv_wr_opcode, or OPCODE_RECEIVE */
+	bool silent;			/* not signalled: only a failure would be heard of */
 	bool *finished;			/* set when complete, for a thread that waits; or NULL */
 };
 
@@ -45,7 +48,7 @@ struct work {
 	struct ibv_sge buffers[WSDIRECT_MAX_BUFFERS];
 	uint32_t count;			/* buffers */
 	bool solicited;
-	bool by_copy;			/* if it fits into the work request, no registration is needed */
+	bool by_copy;			/* if it fits into the work request: MSG_WSDIRECT_INLINE */
 	uint32_t key;			/* remote key; new key of a bind; key to invalidate */
 	uint64_t remote_address;
 	struct ibv_mw *window;		/* bind: the window, the region and its part */
@@ -66,6 +69,7 @@ static inline void work_init(struct work *work, uint8_t opcode)
 	work->request.bytes = 0;
 	work->request.held = 0;
 	work->request.opcode = opcode;
+	work->request.silent = false;
 	work->request.finished = NULL;
 	work->count = 0;
 	work->solicited = work->by_copy = false;
@@ -76,6 +80,7 @@ struct ring {
 	struct request *slots;		/* depth + 1 of them, a power of two */
 	uint32_t depth;			/* what the device takes */
 	uint32_t head, tail;		/* oldest posted, next to post; never wrapped */
+	uint32_t silent;		/* posted last, in a row, that are not signalled */
 	struct work *waiting_first, *waiting_last;
 };
 
@@ -108,6 +113,7 @@ int queue_start(struct san_socket *socket);
 /*
  * Hands the request to the device, or keeps it until there is room. Takes over
  * the references on registrations, but not @work. 0 or -errno; then nothing was taken.
+ * A silent one is complete when this returns.
  */
 int queue_submit(struct san_socket *socket, struct work *work);
 

@@ -79,7 +79,7 @@ static int state_error(const struct san_socket *socket, bool receive)
 
 /*
  * The tail that all four share. @work names everything but the buffers and the
- * overlapped structure.
+ * overlapped structure. 0 if the request is complete.
  */
 static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *buffers,
 		  DWORD count, LPWSAOVERLAPPED overlapped, LPINT lpErrno)
@@ -95,7 +95,7 @@ static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *
 		__atomic_store_n(&overlapped->Internal, STATUS_PENDING, __ATOMIC_RELAXED);
 		switch (queue_submit(socket, work)) {
 		case 0:
-			error = WSA_IO_PENDING;
+			error = work->request.silent ? 0 : WSA_IO_PENDING;
 			break;
 		case -ENOMEM:
 			error = WSAENOBUFS;
@@ -105,12 +105,12 @@ static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *
 			error = WSAENETDOWN;
 			break;
 		}
-		if (error != WSA_IO_PENDING)
+		if (error && error != WSA_IO_PENDING)
 			buffers_put(&work->request);
 	}
 	socket_unlock(socket);
 	socket_put(socket);
-	return fail(lpErrno, error);
+	return error ? fail(lpErrno, error) : 0;
 }
 
 /* Arguments that are wrong whatever the socket. */
@@ -131,7 +131,6 @@ int san_send(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 	struct san_socket *socket;
 	struct work work;
 
-	(void)lpNumberOfBytesSent;
 	(void)lpThreadId;
 	if (!error && dwFlags & ~(DWORD)(MSG_WSDIRECT_SOLICITED | MSG_WSDIRECT_INLINE))
 		error = WSAEOPNOTSUPP;
@@ -143,7 +142,10 @@ int san_send(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 	work_init(&work, IBV_WR_SEND);
 	work.solicited = dwFlags & MSG_WSDIRECT_SOLICITED;
 	work.by_copy = dwFlags & MSG_WSDIRECT_INLINE;
-	return submit(socket, &work, lpBuffers, dwBufferCount, lpOverlapped, lpErrno);
+	error = submit(socket, &work, lpBuffers, dwBufferCount, lpOverlapped, lpErrno);
+	if (!error && lpNumberOfBytesSent)
+		*lpNumberOfBytesSent = work.request.bytes;
+	return error;
 }
 
 int san_recv(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumberOfBytesRecvd,
