@@ -623,8 +623,8 @@ int WSPAPI WSPStartupEx(WORD wVersionRequested, LPWSPDATA lpWSPData,
 #define SIO_WSDIRECT_MEMORY_DESCRIPTOR		_WSAIOR(IOC_VENDOR, 3)
 
 /* out: the sockaddr of this end, of the peer. WSAENOTCONN for the latter without a peer. */
-#define SIO_WSDIRECT_LOCAL_ADDRESS		_WSAIOR(IOC_VENDOR, 4)
-#define SIO_WSDIRECT_PEER_ADDRESS		_WSAIOR(IOC_VENDOR, 5)
+#define SIO_WSDIRECT_LOCAL_ADDRESS		_WSAIOR(IOC_VENDOR, 5)
+#define SIO_WSDIRECT_PEER_ADDRESS		_WSAIOR(IOC_VENDOR, 6)
 
 #ifdef __cplusplus
 }

@@ -76,8 +76,8 @@ void session_transmit(struct session *session, struct message *message, DWORD fl
 {
 	struct message_header *header = (struct message_header *)message->data;
 	WSABUFEX buffer = { message->end, (char *)message->data, message->pool->handle };
+	int result, error;
 	DWORD bytes;
-	int error = 0;
 
 	header->credits = htole16((uint16_t)session->credits_owed);
 	session->credits_peer += session->credits_owed;
@@ -86,15 +86,15 @@ void session_transmit(struct session *session, struct message *message, DWORD fl
 	message->next = NULL;
 	message->overlapped.Internal = STATUS_PENDING;
 	message->overlapped.hEvent = POLLED;
-	session->provider->table.lpWSPSend(session->companion, &buffer, 1, &bytes, flags,
-					   &message->overlapped, NULL, NULL, &error);
-	if (error && error != WSA_IO_PENDING) {
+	result = session->provider->table.lpWSPSend(session->companion, &buffer, 1, &bytes, flags,
+						    &message->overlapped, NULL, NULL, &error);
+	if (result && error != WSA_IO_PENDING) {
 		session_free_push(session, message);
 		session_refused(session, error);
 		return;
 	}
 	statistic_add(STATISTIC_messages_sent, 1);
-	if (!error) {
+	if (!result) {
 		session_free_push(session, message);
 		return;
 	}
