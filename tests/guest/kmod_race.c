@@ -37,6 +37,7 @@ struct published {
 	atomic_ulong generation;
 	atomic_ulong sequence;
 	atomic_uint slot;
+	atomic_ulong changing;	/* the last generation whose change was begun */
 	char *memory;
 	char *aside;	/* a page's worth of address space to move to */
 };
@@ -47,7 +48,7 @@ static atomic_bool stopping;
 static atomic_ulong looks, valid_looks, changes, interrupted;
 
 static __thread sigjmp_buf after_fault;
-static __thread volatile sig_atomic_t may_fault;
+static __thread volatile sig_atomic_t may_fault, faulted;
 
 static void on_fault(int number)
 {
@@ -62,13 +63,32 @@ static unsigned long look(const char *address)
 {
 	unsigned long value = 0;
 
+	faulted = 1;
 	if (!sigsetjmp(after_fault, 0)) {
 		may_fault = 1;
 		value = __atomic_load_n((const unsigned long *)(const void *)address,
 					__ATOMIC_ACQUIRE);
+		faulted = 0;
 	}
 	may_fault = 0;
 	return value;
+}
+
+/* Says all that can still be learnt about a page that should hold @generation, and fails. */
+static void report(const struct published *area, size_t page, unsigned long seen,
+		   unsigned long generation)
+{
+	const char *address = area->memory + page * kmod_page();
+	bool fault = faulted, begun = atomic_load(&area->changing) >= generation;
+	unsigned long now = look(address);
+	bool fault_now = faulted;
+	uint64_t frame;
+
+	kmod_frames(address, 1, &frame);
+	FAIL("valid, but %s%lu is where generation %lu was, whose change has %sbegun; page %zu, "
+	     "now in frame %#llx, holds %s%lu", fault ? "a fault, " : "", seen, generation,
+	     begun ? "" : "not ", page, (unsigned long long)frame, fault_now ? "a fault, " : "",
+	     now);
 }
 
 static void *observe(void *argument)
@@ -89,8 +109,8 @@ static void *observe(void *argument)
 		seen = look(area->memory + page * kmod_page());
 		atomic_thread_fence(memory_order_acquire);
 		if (device.words[slot] == sequence) {
-			CHECK(seen == generation, "valid, but generation %lu is where %lu was",
-			      seen, generation);
+			if (seen != generation)
+				report(area, page, seen, generation);
 			atomic_fetch_add_explicit(&valid_looks, 1, memory_order_relaxed);
 		}
 		/* Let the mutators run where processors are few. */
@@ -169,6 +189,7 @@ static void *mutate(void *argument)
 
 		for (unsigned int spins = rand_r(&random) % 2000; spins; spins--)
 			atomic_signal_fence(memory_order_seq_cst);
+		atomic_store(&area->changing, generation);
 		change(area, &random);
 		CHECK(!kmod_valid(&device, &range), "valid after the change returned");
 		atomic_fetch_add(&changes, 1);
