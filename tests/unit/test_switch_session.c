@@ -647,7 +647,8 @@ START_TEST(messages_are_aligned_whatever_size_the_peer_asks_for)
 	inject(pair.b, &odd, 0);
 	/* Takes the message in; what is sent after it makes use of it. */
 	ck_assert_int_eq(get(pair.a, buffer, sizeof(buffer), MSG_DONTWAIT), -EAGAIN);
-	ck_assert_int_eq(put(pair.a, buffer, sizeof(buffer), 0), sizeof(buffer));
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(put(pair.a, buffer, sizeof(buffer), 0), sizeof(buffer));
 	ck_assert_uint_eq(pair.a->session.send_size, 4099);
 	for (struct message_pool *pool = pair.a->session.pools; pool; pool = pool->next)
 		for (uint32_t i = 0; i < pool->count; i++)
