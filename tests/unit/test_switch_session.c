@@ -35,7 +35,8 @@ static struct socket *open_end(SOCKET companion)
 	return socket;
 }
 
-static struct pair pair_open(void)
+/* Nobody but the test moves it. */
+static struct pair pair_connect(void)
 {
 	SOCKET one, other;
 	struct pair pair;
@@ -51,6 +52,13 @@ static struct pair pair_open(void)
 	}
 	ck_assert(pair.a->session.established && pair.b->session.established);
 	ck_assert_int_eq(attention_start(), 0);
+	return pair;
+}
+
+static struct pair pair_open(void)
+{
+	struct pair pair = pair_connect();
+
 	attention_add(pair.a);
 	attention_add(pair.b);
 	return pair;
@@ -166,6 +174,32 @@ START_TEST(small_messages_arrive)
 	ck_assert_int_eq(put(pair.b, "x", 1, 0), 1);
 	ck_assert_int_eq(get(pair.a, buffer, sizeof(buffer), 0), 1);
 	ck_assert_int_eq(get(pair.a, buffer, sizeof(buffer), MSG_DONTWAIT), -EAGAIN);
+	pair_close(pair);
+}
+END_TEST
+
+/* With TCP_NODELAY each small send is a message, until the peer is seen to be behind. */
+START_TEST(small_sends_collect_while_half_of_the_credits_are_out)
+{
+	struct pair pair = pair_connect();
+	struct session *session = &pair.a->session;
+	uint64_t before = session->messages_sent;
+	uint32_t alone = session->credits_total / 2 - (session->credits_total - session->credits);
+	uint8_t data[200], back[sizeof(data)];
+
+	session->collect = false;
+	fill(data, sizeof(data), 0);
+	for (size_t i = 0; i < sizeof(data); i++) {
+		ck_assert_int_eq(put(pair.a, data + i, 1, 0), 1);
+		ck_assert_uint_eq(session->messages_sent - before, i < alone ? i + 1 : alone);
+	}
+	ck_assert(session->credits > CREDITS_CONTROL);
+	ck_assert_int_eq(get(pair.b, back, sizeof(back), 0), alone);
+	/* Whose credits make the rest go, in one. */
+	socket_poll(pair.a);
+	ck_assert_uint_eq(session->messages_sent - before, alone + 1);
+	ck_assert_int_eq(get(pair.b, back + alone, sizeof(back) - alone, 0), sizeof(back) - alone);
+	compare(back, sizeof(back), 0);
 	pair_close(pair);
 }
 END_TEST
@@ -746,6 +780,7 @@ int main(void)
 	switch_open();
 	tcase_set_timeout(stream, 60);
 	tcase_add_test(stream, small_messages_arrive);
+	tcase_add_test(stream, small_sends_collect_while_half_of_the_credits_are_out);
 	tcase_add_test(stream, peek_leaves_the_bytes);
 	tcase_add_loop_test(stream, streams_arrive_whole_and_in_order, 0,
 			    (int)(sizeof(ways) / sizeof(ways[0])));
