@@ -7,7 +7,7 @@
  *
  * usage: stream_bench server ADDRESS PORT
  *        stream_bench stream ADDRESS PORT SIZE SECONDS   megabytes per second
- *        stream_bench latency ADDRESS PORT SIZE SECONDS  median microseconds, one way
+ *        stream_bench latency ADDRESS PORT SIZE SECONDS  microseconds, one way: median, mean
  *        stream_bench idle ADDRESS PORT COUNT            KiB per connection: server, client
  *        stream_bench quit ADDRESS PORT                  ends the server
  *
@@ -286,7 +286,7 @@ static int compare(const void *left, const void *right)
 static void measure_latency(const struct sockaddr_in *name, uint32_t size, double seconds)
 {
 	char *buffer = make_buffer(size);
-	double *samples = calloc(LATENCY_SAMPLES, sizeof(*samples)), end;
+	double *samples = calloc(LATENCY_SAMPLES, sizeof(*samples)), sum = 0, end;
 	int fd = ask(name, WORK_LATENCY, size);
 	size_t count = 0;
 
@@ -300,13 +300,14 @@ static void measure_latency(const struct sockaddr_in *name, uint32_t size, doubl
 		receive_all(fd, buffer, size);
 		if (warm < 50)
 			continue;
-		samples[count++] = now() - start;
+		samples[count] = now() - start;
+		sum += samples[count++];
 		if (start > end)
 			break;
 	}
 	close(fd);
 	qsort(samples, count, sizeof(*samples), compare);
-	printf("%.2f\n", samples[count / 2] / 2 * 1e6);
+	printf("%.2f %.2f\n", samples[count / 2] / 2 * 1e6, sum / (double)count / 2 * 1e6);
 	free(samples);
 	free(buffer);
 }
