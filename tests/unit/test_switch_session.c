@@ -51,12 +51,12 @@ static struct pair pair_connect(void)
 		session_progress(&pair.b->session, 1);
 	}
 	ck_assert(pair.a->session.established && pair.b->session.established);
-	ck_assert_int_eq(attention_start(), 0);
 	return pair;
 }
 
 static void pair_attend(struct pair pair)
 {
+	ck_assert_int_eq(attention_start(), 0);
 	attention_add(pair.a);
 	attention_add(pair.b);
 }
