@@ -74,9 +74,9 @@ void socket_adopt_options(struct socket *socket, int fd)
 
 void socket_set_nonblocking(struct socket *socket, bool nonblocking)
 {
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	socket->nonblocking = nonblocking;
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 }
 
 /* ---- names ---- */
@@ -95,12 +95,12 @@ int socket_name(struct socket *socket, int fd, struct sockaddr *address, socklen
 {
 	int result;
 
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	if (socket->state == SOCKET_CONNECTED && socket->local_length)
 		result = copy_name(&socket->local, socket->local_length, address, length);
 	else
 		result = libc_call.getsockname(fd, address, length) ? -errno : 0;
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	return result;
 }
 
@@ -108,14 +108,14 @@ int socket_peer_name(struct socket *socket, int fd, struct sockaddr *address, so
 {
 	int result;
 
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	if (socket->state == SOCKET_CONNECTED)
 		result = (socket->session.broken && !session_deserted(&socket->session)) ||
 			 !socket->peer_length ? -ENOTCONN :
 			 copy_name(&socket->peer, socket->peer_length, address, length);
 	else
 		result = libc_call.getpeername(fd, address, length) ? -errno : 0;
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	return result;
 }
 
@@ -144,7 +144,7 @@ int socket_get_option(struct socket *socket, int fd, int level, int name, void *
 
 		if (!value || !length)
 			return -EFAULT;
-		pthread_mutex_lock(&socket->lock);
+		socket_lock(socket);
 		if (socket->state == SOCKET_PLAIN) {
 			result = libc_call.getsockopt(fd, level, name, value, length) ? -errno : 0;
 		} else {
@@ -153,16 +153,16 @@ int socket_get_option(struct socket *socket, int fd, int level, int name, void *
 				*length = sizeof(error);
 			memcpy(value, &error, *length);
 		}
-		pthread_mutex_unlock(&socket->lock);
+		socket_unlock(socket);
 		return result;
 	}
 	if (libc_call.getsockopt(fd, level, name, value, length))
 		return -errno;
 	if (level == IPPROTO_TCP && name == TCP_INFO && *length >= sizeof(uint8_t)) {
-		pthread_mutex_lock(&socket->lock);
+		socket_lock(socket);
 		if (socket->state == SOCKET_CONNECTED && !socket->session.broken)
 			((struct tcp_info *)value)->tcpi_state = TCP_ESTABLISHED;
-		pthread_mutex_unlock(&socket->lock);
+		socket_unlock(socket);
 	}
 	return 0;
 }
@@ -172,9 +172,9 @@ int socket_set_option(struct socket *socket, int fd, int level, int name, const 
 {
 	if (libc_call.setsockopt(fd, level, name, value, length))
 		return -errno;
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	adopt(socket, fd, level, name);
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	return 0;
 }
 
@@ -183,7 +183,7 @@ int socket_ioctl(struct socket *socket, int fd, unsigned long request, void *arg
 	struct session *session = &socket->session;
 	int value = -1;
 
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	if (socket->state == SOCKET_CONNECTED) {
 		socket_progress(socket);
 		if (request == FIONREAD)	/* SIOCINQ is the same number */
@@ -194,7 +194,7 @@ int socket_ioctl(struct socket *socket, int fd, unsigned long request, void *arg
 			value = (int)(session->staged + (session->open ? session->open->end : 0) +
 				      session->sending * session->peer_message_size);
 	}
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	if (value >= 0) {
 		if (!argument)
 			return -EFAULT;

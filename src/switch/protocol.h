@@ -41,7 +41,10 @@
  * OFFERs from then on), and answers DONE|DONE_FINAL(count). The stream goes on
  * behind the bytes that were moved; the rest of the advertisement never was.
  * WITHDRAW|WITHDRAW_IF_IDLE does so only if the receiver is not moving it and has
- * no OFFER open; if it is, it answers DONE(count) and goes on.
+ * no OFFER open; if it is, it answers DONE(count) and goes on. Progress, an OFFER and
+ * the push for it may cross the question: the answer may come behind a DONE of
+ * progress, and DONE(count) behind a push, even one that was the last, with less
+ * than that moved. The sender ignores such a count.
  *
  * Credits. A side tells in HELLO how many buffers it has posted for its peer
  * (`credits`, CREDITS_LEAST at least); it has posted CREDIT_RESERVE more than
@@ -68,7 +71,8 @@
  * buffers of `size` bytes. Sizes never shrink, and grow once.
  *
  * Ending. FIN ends a direction at `position`; RESET ends both at once. A
- * connection that breaks before FIN is a reset for the reader.
+ * connection that breaks before FIN is a reset for the reader, and so is one that
+ * breaks while an advertisement before FIN is not moved: those bytes are lost.
  *
  * State of one direction (sender | receiver):
  *   open      DATA, ADVERTISE          | accepts them

@@ -20,6 +20,7 @@
 #include "compiler.h"
 #include "log.h"
 #include "program_memory.h"
+#include "restart.h"
 #include "settings.h"
 #include "socket_state.h"
 #include "statistics.h"
@@ -30,9 +31,14 @@
 #define PLAIN_PIECE	(64u << 10)	/* of a spill that could not be registered */
 #define RDMA_DEPTH	2		/* requests on their way for one transfer */
 
-/* Does the setting rdma_direction leave both ways, and the peer a choice? */
-static bool prefers_push(void)
+/*
+ * Does the setting rdma_direction leave both ways, and the peer a choice? Who has a timeout
+ * pulls: that needs nothing of the peer's program, which may be stopped.
+ */
+static bool prefers_push(const struct socket *socket)
 {
+	if (socket->receive_timeout >= 0 && socket->session.provider->rdma_read)
+		return false;
 	return strcmp(setting_text(SETTING_rdma_direction), "read") != 0;
 }
 
@@ -126,6 +132,7 @@ static ssize_t receive_pushed(struct socket *socket, struct incoming *incoming, 
 		.id = htole32(incoming->id), .offset = htole64(before), .length = htole64(size),
 	};
 	DWORD length = DESCRIPTOR_MAX;
+	int64_t given_up = -1;
 	int error, code;
 
 	if (session->provider->register_rdma_memory(session->companion, buffer, (DWORD)size,
@@ -139,8 +146,14 @@ static ssize_t receive_pushed(struct socket *socket, struct incoming *incoming, 
 		session_sleep(socket, -1, false);
 	if (error)
 		incoming->offered = false;
-	while (incoming->offered && !incoming->withdrawn && !session->broken)
-		session_sleep(socket, -1, false);
+	while (incoming->offered && !incoming->withdrawn && !session->broken) {
+		int result = session_sleep(socket, given_up, true);
+
+		if (result == -EINTR && given_up < 0 && !interrupted_call_goes_on(-1))
+			given_up = clock_now() + session_answer_patience();
+		else if (result == -ETIMEDOUT)
+			session_reset(session, ETIMEDOUT);
+	}
 	incoming->offered = false;
 	/* Hides the buffer from the peer before the application gets it back. */
 	session->provider->deregister_rdma_memory(session->companion, body.descriptor, length, &code);
@@ -221,7 +234,7 @@ static ssize_t pull_by_message(struct socket *socket, struct incoming *incoming,
 	return moved < 0 ? moved : (ssize_t)done;
 }
 
-/* Moves the next part into memory of ours and puts it in front of the queue. 0 or -errno. */
+/* Moves the next part into memory of ours, in front of the rest of it. 0 or -errno. */
 static int receive_spilled(struct socket *socket, struct incoming *incoming)
 {
 	struct session *session = &socket->session;
@@ -246,15 +259,16 @@ static int receive_spilled(struct socket *socket, struct incoming *incoming)
 	spill->chunk.kind = CHUNK_SPILLED;
 	spill->begin = 0;
 	spill->end = (size_t)moved;
-	session_chunk_push(session, &spill->chunk);
+	session_chunk_insert(session, &spill->chunk, &incoming->chunk);
 	statistic_add(STATISTIC_bytes_received_rdma, (uint64_t)moved);
 	statistic_add(STATISTIC_bytes_received_spilled, (uint64_t)moved);
 	return 0;
 }
 
 /*
- * Deals with the advertisement at the head of the queue. Returns bytes moved to
- * the buffer, 0 when the queue changed (look again), or -errno. May drop the lock.
+ * Deals with the first advertisement in the queue; straight to the buffer only if it is
+ * at its head. Returns bytes moved to the buffer, 0 when the queue changed (look again),
+ * or -errno. May drop the lock.
  */
 static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming *incoming,
 					  uint8_t *buffer, size_t room, bool block, bool peek)
@@ -262,6 +276,7 @@ static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming
 	struct session *session = &socket->session;
 	uint64_t size = incoming->length - incoming->moved;
 	ssize_t moved = 0;
+	int cancel_state = socket->cancel_state;
 	bool direct;
 
 	if (size > room)
@@ -270,8 +285,10 @@ static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming
 	direct = !peek && size >= setting_number(SETTING_rdma_threshold) / 4;
 	incoming->busy = true;
 	session->receiving = true;
+	/* A cancelled thread would leave requests on their way to its memory. */
+	socket->cancel_state = PTHREAD_CANCEL_DISABLE;
 	if (direct) {
-		if (block && incoming->push && prefers_push())
+		if (block && incoming->push && prefers_push(socket))
 			moved = receive_pushed(socket, incoming, buffer, size);
 		if (moved == 0 && !incoming->withdrawn && !session->broken)
 			moved = receive_pulled(socket, incoming, buffer, size);
@@ -281,6 +298,7 @@ static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming
 	if (moved == 0 && !incoming->withdrawn && !session->broken)
 		moved = receive_spilled(socket, incoming);
 	incoming_release(session, incoming);
+	socket->cancel_state = cancel_state;
 	return moved;
 }
 
@@ -399,7 +417,17 @@ static size_t receive_local(struct session *session, struct cursor *cursor, bool
 	return done;
 }
 
-static NOT_INLINE size_t peek_local(struct session *session, struct cursor cursor, bool *fault)
+static struct incoming *first_advertised(const struct session *session)
+{
+	struct chunk *chunk = session->chunks_first;
+
+	while (chunk && chunk->kind != CHUNK_ADVERTISED)
+		chunk = chunk->next;
+	return (struct incoming *)chunk;
+}
+
+static NOT_INLINE size_t peek_local(struct session *session, struct cursor cursor, bool discard,
+				    bool *fault)
 {
 	size_t done = 0;
 
@@ -414,7 +442,7 @@ static NOT_INLINE size_t peek_local(struct session *session, struct cursor curso
 					   spill->end - spill->begin;
 
 		while (left && !cursor.fault) {
-			size_t part = copy_out(data, left, &cursor, false);
+			size_t part = copy_out(data, left, &cursor, discard);
 
 			if (!part)
 				break;
@@ -435,6 +463,10 @@ static void drop_lost(struct session *session)
 	if (!session->broken || !chunk || chunk->kind != CHUNK_ADVERTISED)
 		return;
 	session->readable = 0;
+	/* Even behind the peer's FIN: bytes before it are missing. */
+	session->finished_received = false;
+	if (!session->error)
+		session->error = ECONNRESET;
 	while ((chunk = session->chunks_first)) {
 		session_chunk_pop(session);
 		if (chunk->kind == CHUNK_SPILLED)
@@ -463,7 +495,7 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 {
 	struct session *session = &socket->session;
 	struct cursor cursor = { .vector = vector, .left = count };
-	bool block, peek = flags & MSG_PEEK;
+	bool block, peek = flags & MSG_PEEK, looked = false;
 	size_t total = 0, done = 0, enough, room;
 	int64_t deadline;
 	uint8_t *buffer;
@@ -478,7 +510,7 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 			return -EINVAL;
 		total += vector[i].iov_len;
 	}
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	block = !socket->nonblocking && !(flags & MSG_DONTWAIT);
 	if (socket->state != SOCKET_CONNECTED) {
 		result = socket->state == SOCKET_PLAIN ? -ERESTART :
@@ -500,10 +532,20 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 		goto out;
 	for (;;) {
 		if (!session->receiving) {
-			if (peek)
-				done = peek_local(session, cursor, &cursor.fault);
-			else
+			if (peek) {
+				struct incoming *next = first_advertised(session);
+
+				done = peek_local(session, cursor, flags & MSG_TRUNC, &cursor.fault);
+				/* What stands behind is seen only once it is here, too. */
+				if (next && done && done < total && (done < enough || !looked) &&
+				    !session->broken && !cursor.fault) {
+					looked = true;
+					take_advertised(socket, next, NULL, 0, block, true);
+					continue;
+				}
+			} else {
 				done += receive_local(session, &cursor, flags & MSG_TRUNC);
+			}
 			/* Nothing wanted is had once there is something, or the end: as TCP. */
 			if (done >= enough && (done || (!total && session->chunks_first)))
 				break;
@@ -534,12 +576,14 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 		/* Whoever waits for an answer wants the question to be on its way. */
 		session_flush_open(session);
 		result = session_sleep(socket, deadline, true);
+		if (result == -EINTR && !done && interrupted_call_goes_on(socket->receive_timeout))
+			result = 0;
 		if (result == -ETIMEDOUT)
 			result = -EAGAIN;
 		if (result)
 			break;
 	}
 out:
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	return done ? (ssize_t)done : result;
 }

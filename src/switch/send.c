@@ -21,6 +21,7 @@
 #include "compiler.h"
 #include "log.h"
 #include "program_memory.h"
+#include "restart.h"
 #include "settings.h"
 #include "socket_state.h"
 #include "statistics.h"
@@ -119,8 +120,6 @@ static size_t copy_to_messages(struct sending *sending, const uint8_t *data, siz
 		size_t part;
 
 		if (!message) {
-			if (!session_writable(session))
-				break;
 			message = session_compose(session, MESSAGE_DATA, 0, session->sent);
 			if (!message)
 				break;
@@ -226,7 +225,7 @@ static void withdraw(struct session *session, struct outgoing *outgoing, bool at
 	if (at_once)
 		outgoing->withdrawn = true;
 	else
-		outgoing->asked = true;
+		outgoing->asked = outgoing->asked_once = true;
 }
 
 /*
@@ -239,7 +238,8 @@ static NOT_INLINE ssize_t send_advertised(struct sending *sending, const uint8_t
 {
 	struct session *session = &sending->socket->session;
 	struct outgoing *outgoing;
-	int64_t started, patience;
+	int cancel_state = sending->socket->cancel_state;
+	int64_t started, patience, given_up = -1;
 	WSABUFEX exposed;
 	bool stop = false;
 	HANDLE handle;
@@ -277,6 +277,7 @@ static NOT_INLINE ssize_t send_advertised(struct sending *sending, const uint8_t
 	 * withdrawn never was part of the stream.
 	 */
 	session->exclusive = true;
+	sending->socket->cancel_state = PTHREAD_CANCEL_DISABLE;
 	started = clock_now();
 	for (seen = session->taken; !outgoing->ended && !session->broken;) {
 		int64_t now, until;
@@ -297,19 +298,29 @@ static NOT_INLINE ssize_t send_advertised(struct sending *sending, const uint8_t
 		now = clock_now();
 		if (stop || now >= patience)
 			withdraw(session, outgoing, stop);
+		if (stop && now >= given_up) {
+			session_reset(session, ETIMEDOUT);
+			break;
+		}
 		if (!session->receiving)
 			session_spill_messages(session);
 		until = now < patience && !stop ? patience : now + PATIENCE_FACING;
 		if (sending->deadline >= 0 && !stop && sending->deadline < until)
 			until = sending->deadline;
 		result = session_sleep(sending->socket, until, !stop);
-		if (result == -EINTR || (result == -ETIMEDOUT && sending->deadline >= 0 &&
-					 clock_now() >= sending->deadline)) {
+		if (result == -EINTR && !outgoing->moved &&
+		    interrupted_call_goes_on(sending->socket->send_timeout))
+			continue;
+		now = clock_now();
+		if (!stop && (result == -EINTR || (result == -ETIMEDOUT && sending->deadline >= 0 &&
+						   now >= sending->deadline))) {
 			*interrupted = result == -EINTR ? -EINTR : -EAGAIN;
+			given_up = now + session_answer_patience();
 			stop = true;
 		}
 	}
 	session->exclusive = false;
+	sending->socket->cancel_state = cancel_state;
 	session->generation++;
 	moved = outgoing->moved;
 	if (!session->broken) {
@@ -417,8 +428,10 @@ static ssize_t send_piece(struct sending *sending, const uint8_t *data, size_t s
 	 * When the staging memory is full the stream waits; only when it cannot be
 	 * used at all do large sends go in messages.
 	 */
-	if (session->staged)
+	if (session->staged) {
+		session->large_refused = true;
 		return 0;
+	}
 	return (ssize_t)copy_to_messages(sending, data, size < STAGED_PIECE ? size : STAGED_PIECE);
 }
 
@@ -492,6 +505,8 @@ static NOT_INLINE ssize_t send_vector(struct socket *socket, const struct iovec 
 		if (!session->receiving)
 			session_spill_messages(session);
 		error = session_sleep(socket, sending.deadline, true);
+		if (error == -EINTR && !done && interrupted_call_goes_on(socket->send_timeout))
+			error = 0;
 		if (error == -ETIMEDOUT)
 			error = -EAGAIN;
 		if (error)
@@ -511,7 +526,7 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 	struct session *session = &socket->session;
 	ssize_t done = 0;
 
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	session->activity++;
 	if (count == 1 && socket->state == SOCKET_CONNECTED && !(flags & MSG_OOB))
 		done = send_at_once(session, vector);
@@ -519,6 +534,6 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 		session_post_spent(session);	/* behind the send: nobody waits for these */
 	else
 		done = send_vector(socket, vector, count, flags);
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	return done;
 }

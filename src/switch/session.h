@@ -27,6 +27,7 @@
 
 #include "protocol.h"
 #include "provider.h"
+#include "settings.h"
 
 struct socket;
 
@@ -85,7 +86,8 @@ struct outgoing {
 	bool used;
 	bool ended;			/* nobody will touch its memory any more */
 	bool withdrawn;			/* WITHDRAW was sent: OFFERs are ignored */
-	bool asked;			/* WITHDRAW if idle was sent and not answered yet */
+	bool asked;			/* WITHDRAW if idle was sent and nothing was heard since */
+	bool asked_once;		/* it was sent, and its answer may still come */
 	bool offered;			/* the peer's OFFER waits for us */
 	uint32_t id;
 	uint64_t length, moved;
@@ -155,6 +157,7 @@ struct session {
 	uint32_t peer_larger_size;	/* 0: no change announced */
 	uint32_t next_id;
 	size_t staged;			/* bytes in staged advertisements */
+	bool large_refused;		/* a large send found no room: not writable until there may be */
 	struct outgoing outgoing[ADVERTISEMENTS_MAX];
 	struct { uint8_t flags; uint32_t id; uint64_t count; } control[2 * ADVERTISEMENTS_MAX];
 	uint32_t control_first, control_count;	/* DONEs that wait for a credit */
@@ -180,6 +183,15 @@ static inline bool session_deserted(const struct session *session)
 {
 	return session->broken && session->finished_received && !session->finished_sent &&
 	       !session->lost;
+}
+
+/*
+ * How long a peer may keep memory of a program that wants out of its call, in nanoseconds;
+ * then the connection ends, and the peer's access with it.
+ */
+static inline int64_t session_answer_patience(void)
+{
+	return (int64_t)setting_number(SETTING_send_patience) * 20 * 1000000;
 }
 
 /* ---- life: session.c ---- */
@@ -221,6 +233,8 @@ static inline uint32_t session_message_limit(const struct session *session,
  */
 static inline bool session_writable(const struct session *session)
 {
+	if (session->large_refused)
+		return false;
 	if (session->open)
 		return session->open->end < session_message_limit(session, session->open) ||
 		       session->credits > CREDITS_CONTROL;
@@ -329,8 +343,8 @@ static inline void session_chunk_pop(struct session *session)
 		session->chunks_last = NULL;
 }
 
-/* Puts a chunk in front: bytes of the first chunk that were moved ahead. */
-void session_chunk_push(struct session *session, struct chunk *chunk);
+/* Puts bytes of @advertised that were moved here in front of it. */
+void session_chunk_insert(struct session *session, struct chunk *chunk, struct chunk *advertised);
 /* The advertisement is over: tells the peer unless its own DONE did. */
 void session_incoming_end(struct session *session, struct incoming *incoming);
 
@@ -361,7 +375,8 @@ int session_rdma(struct socket *socket, bool write, HANDLE handle, uint8_t *addr
 /*
  * Sleeps until something changed, the deadline (CLOCK_MONOTONIC nanoseconds, or
  * -1) passes or, if interruptible, a signal arrives. Polls first for the time
- * the settings say. Called and returns with the lock held. 0, -ETIMEDOUT, -EINTR.
+ * the settings say. Called and returns with the lock held. A cancellation point, unless the
+ * caller has set the socket's cancel_state otherwise. 0, -ETIMEDOUT, -EINTR.
  */
 int session_sleep(struct socket *socket, int64_t deadline, bool interruptible);
 

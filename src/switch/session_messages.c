@@ -38,12 +38,14 @@ static void chunk_append(struct session *session, struct chunk *chunk, uint64_t 
 	session->readable += length;
 }
 
-void session_chunk_push(struct session *session, struct chunk *chunk)
+void session_chunk_insert(struct session *session, struct chunk *chunk, struct chunk *advertised)
 {
-	chunk->next = session->chunks_first;
-	session->chunks_first = chunk;
-	if (!session->chunks_last)
-		session->chunks_last = chunk;
+	struct chunk **link = &session->chunks_first;
+
+	while (*link != advertised)
+		link = &(*link)->next;
+	chunk->next = advertised;
+	*link = chunk;
 }
 
 static void chunk_remove(struct session *session, struct chunk *chunk)
@@ -129,6 +131,15 @@ static const char *handle_advertise(struct session *session, const struct messag
 	return NULL;
 }
 
+/*
+ * An answer to WITHDRAW if idle says what was moved when the question came; the end may
+ * have crossed it.
+ */
+static bool outgoing_was(const struct session *session, uint32_t id)
+{
+	return session->next_id - id - 1 < UINT32_MAX / 2;
+}
+
 static struct outgoing *outgoing_find(struct session *session, uint32_t id)
 {
 	for (int i = 0; i < ADVERTISEMENTS_MAX; i++)
@@ -178,6 +189,7 @@ static void outgoing_end(struct session *session, struct outgoing *outgoing)
 		session->staged -= outgoing->staged->size;
 		session_spill_put(session, outgoing->staged);
 		outgoing->used = false;
+		session->large_refused = false;
 	}
 }
 
@@ -198,11 +210,14 @@ static const char *handle_done(struct session *session, uint8_t flags, const str
 	} else {
 		struct outgoing *outgoing = outgoing_find(session, le32toh(body->id));
 
+		if (!(flags & DONE_FINAL) && (outgoing ? outgoing->asked_once && count < outgoing->moved :
+							  outgoing_was(session, le32toh(body->id))))
+			return NULL;
 		if (!outgoing)
 			return "the end of an advertisement that is none";
 		if (count < outgoing->moved || count > outgoing->length)
 			return "an advertisement moved by an impossible size";
-		if (flags & DONE_FINAL && !outgoing->withdrawn && !outgoing->asked)
+		if (flags & DONE_FINAL && !outgoing->withdrawn && !outgoing->asked_once)
 			return "an advertisement given back unasked";
 		outgoing->moved = count;
 		outgoing->asked = false;
@@ -343,6 +358,8 @@ static const char *handle_message(struct session *session, struct message *messa
 		return "more credits than there are";
 	session->credits += credits;
 	session->taken += credits > 0;
+	if (credits)
+		session->large_refused = false;
 	if (header->type != MESSAGE_HELLO && header->type != MESSAGE_CREDIT) {
 		if (!session->credits_peer)
 			return "a message without a credit";
@@ -416,6 +433,7 @@ static void reap_sends(struct session *session)
 			session->sending_last = NULL;
 		session->sending--;
 		session->generation++;
+		session->large_refused = false;
 		if (message->overlapped.Internal)
 			session_break(session, ECONNRESET);
 		session_free_push(session, message);

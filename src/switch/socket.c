@@ -23,6 +23,7 @@
 /* As POLL_GROWTH_MOST, while large data is on its way. */
 #define POLL_GROWTH_MOVING	100
 #define LOOKS			16	/* at the device between looks at the clock */
+#define SLEEP_BLIND		10000000 /* nanoseconds, of a thread that nobody can wake */
 #define ROUNDS_ALONE		8	/* of looks, then others may have the processor */
 
 /* ---- life ---- */
@@ -139,7 +140,7 @@ bool socket_progress(struct socket *socket)
 	return progress(socket, 1);
 }
 
-/* A thread inside ppoll in session_sleep(). */
+/* A thread inside ppoll in session_sleep(). Out of descriptors it has no waiter. */
 struct sleeper {
 	struct socket *socket;
 	struct waiter_link link;
@@ -147,12 +148,16 @@ struct sleeper {
 
 static void sleeper_enter(struct sleeper *sleeper, struct waiter *waiter)
 {
+	if (!waiter)
+		return;
 	socket_waiter_add(sleeper->socket, &sleeper->link, waiter);
 	atomic_store(&sleeper->link.armed, true);
 }
 
 static void sleeper_leave(struct sleeper *sleeper)
 {
+	if (!sleeper->link.waiter)
+		return;
 	socket_waiter_remove(sleeper->socket, &sleeper->link);
 	/* The only link of this thread's waiter was ours: nobody refers to it any more. */
 	atomic_store(&sleeper->link.waiter->woken, NULL);
@@ -169,29 +174,33 @@ static void sleeper_cancelled(void *argument)
 	pthread_mutex_unlock(&sleeper->socket->lock);
 }
 
-/* Lock not held. 0, -ETIMEDOUT or -EINTR. */
-static int sleep_until(struct sleeper *sleeper, int completion, int64_t deadline)
+/* Lock not held. The thread may be cancelled if @cancel_state says so. 0, -ETIMEDOUT or -EINTR. */
+static int sleep_until(struct sleeper *sleeper, int completion, int64_t deadline, int cancel_state)
 {
 	struct waiter *waiter = sleeper->link.waiter;
 	struct pollfd descriptors[2] = {
 		{ .fd = completion, .events = POLLIN },
-		{ .fd = waiter->wake, .events = POLLIN },
+		{ .fd = waiter ? waiter->wake : -1, .events = POLLIN },
 	};
 	struct timespec time, *timeout = NULL;
+	int64_t now = clock_now(), until = deadline;
 	int ready, result = 0;
 
-	if (deadline >= 0) {
-		int64_t left = deadline - clock_now();
+	if (!waiter && (deadline < 0 || deadline > now + SLEEP_BLIND))
+		until = now + SLEEP_BLIND;
+	if (until >= 0) {
+		int64_t left = until > now ? until - now : 0;
 
-		left = left > 0 ? left : 0;
 		time.tv_sec = left / 1000000000;
 		time.tv_nsec = left % 1000000000;
 		timeout = &time;
 	}
 	pthread_cleanup_push(sleeper_cancelled, sleeper);
+	pthread_setcancelstate(cancel_state, NULL);
 	ready = libc_call.ppoll(descriptors, 2, timeout, NULL);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	if (ready == 0)
-		result = -ETIMEDOUT;
+		result = until == deadline ? -ETIMEDOUT : 0;
 	else if (ready < 0)
 		result = -errno;
 	else if (descriptors[1].revents)
@@ -216,11 +225,8 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 	int64_t started = clock_now(), poll_until = started + polled;
 	unsigned int rounds = 0;
 	struct sleeper sleeper = { .socket = socket };
-	struct waiter *waiter = waiter_self();
-	int result = 0;
+	int cancel_state = socket->cancel_state, result = 0;
 
-	if (!waiter)
-		return -EMFILE;
 	if (deadline >= 0 && deadline < poll_until)
 		poll_until = deadline;
 	/*
@@ -240,12 +246,12 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 	} while (clock_now() < poll_until);
 
 	/* Arm, look again, sleep. */
-	sleeper_enter(&sleeper, waiter);
+	sleeper_enter(&sleeper, waiter_self());
 	attention_unguard(socket);
 	provider_arm(session->provider, session->companion, WSDIRECT_ARM_ANY);
 	if (!socket_progress(socket) && session->generation == seen) {
 		pthread_mutex_unlock(&socket->lock);
-		result = sleep_until(&sleeper, session->completion, deadline);
+		result = sleep_until(&sleeper, session->completion, deadline, cancel_state);
 		pthread_mutex_lock(&socket->lock);
 		socket_progress(socket);
 	}
@@ -257,6 +263,7 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 	if (result == -EINTR && !interruptible)
 		result = 0;
 out:
+	socket->cancel_state = cancel_state;	/* others held the lock meanwhile */
 	session->sleepers--;
 	return result;
 }
@@ -286,7 +293,7 @@ unsigned int socket_poll(struct socket *socket)
 {
 	unsigned int bits = 0;
 
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	switch (socket->state) {
 	case SOCKET_CONNECTED:
 		socket->session.activity++;
@@ -302,7 +309,7 @@ unsigned int socket_poll(struct socket *socket)
 	case SOCKET_CLOSED:
 		break;
 	}
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	return bits;
 }
 
@@ -310,7 +317,7 @@ enum socket_wait socket_arm(struct socket *socket, int *descriptor)
 {
 	enum socket_wait wait = SOCKET_WAIT_WAKE;
 
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	switch (socket->state) {
 	case SOCKET_CONNECTED:
 		if (socket->session.broken || socket->listener)
@@ -333,16 +340,16 @@ enum socket_wait socket_arm(struct socket *socket, int *descriptor)
 	case SOCKET_CLOSED:
 		break;
 	}
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	return wait;
 }
 
 void socket_edges(struct socket *socket, uint32_t *in, uint32_t *out)
 {
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	*in = socket->in_edge;
 	*out = socket->out_edge;
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 }
 
 /* ---- shutting down ---- */
@@ -351,9 +358,9 @@ int socket_shutdown(struct socket *socket, int fd, int how)
 {
 	int result = 0;
 
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	if (socket->state == SOCKET_LISTENING || socket->state == SOCKET_PLAIN) {
-		pthread_mutex_unlock(&socket->lock);
+		socket_unlock(socket);
 		return libc_call.shutdown(fd, how) ? -errno : 0;
 	}
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) {
@@ -375,7 +382,7 @@ int socket_shutdown(struct socket *socket, int fd, int how)
 		socket->session.generation++;
 		socket_changed(socket);
 	}
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	return result;
 }
 
@@ -388,10 +395,10 @@ static int close_connected(struct socket *socket)
 	socket_progress(socket);
 	/*
 	 * As TCP: unread data, or lingering for no time, makes the end a reset. So
-	 * does a thread of the program that is still in a call on it: its memory
-	 * may be exposed to the peer, and this is how that ends at once.
+	 * does a thread of the program that moves large data: its memory may be
+	 * exposed to the peer, and this is how that ends at once.
 	 */
-	if (session->chunks_first || socket->linger == 0 || session->sleepers)
+	if (session->chunks_first || socket->linger == 0 || session->receiving || session->exclusive)
 		session_reset(session, ECONNRESET);
 	else
 		session_finish(session);
@@ -410,9 +417,11 @@ static int close_connected(struct socket *socket)
 
 int socket_close(struct socket *socket)
 {
-	int result = 0;
+	int result = 0, cancel;
 
-	pthread_mutex_lock(&socket->lock);
+	/* The descriptor is gone: who is cancelled while it lingers must not leave the socket. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	socket_lock(socket);
 	switch (socket->state) {
 	case SOCKET_CONNECTED:
 		result = close_connected(socket);
@@ -420,7 +429,9 @@ int socket_close(struct socket *socket)
 	case SOCKET_CONNECTING:
 		connect_abort(socket);
 		socket_state_set(socket, SOCKET_CLOSED, "closed while connecting");
-		attention_soon(socket);
+		/* A blocking connect has a thread of its own, which sees it. */
+		if (socket->connecting.background)
+			attention_soon(socket);
 		break;
 	case SOCKET_LISTENING:
 		listen_close(socket);
@@ -431,6 +442,7 @@ int socket_close(struct socket *socket)
 	case SOCKET_CLOSED:
 		break;
 	}
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
+	pthread_setcancelstate(cancel, NULL);
 	return result;
 }

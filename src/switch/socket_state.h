@@ -64,6 +64,7 @@ struct listening {
 struct socket {
 	atomic_uint references;
 	pthread_mutex_t lock;
+	int cancel_state;			/* of the thread that holds it, before it did */
 	enum socket_state state;
 
 	bool nonblocking;
@@ -96,6 +97,27 @@ struct socket {
 		bool listed;
 	} attention;
 };
+
+/*
+ * The socket's lock. Its holder cannot be cancelled: providers write to device files, which
+ * is a cancellation point. It can be where it sleeps, with the lock let go.
+ */
+static inline void socket_lock(struct socket *socket)
+{
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	pthread_mutex_lock(&socket->lock);
+	socket->cancel_state = state;
+}
+
+static inline void socket_unlock(struct socket *socket)
+{
+	int state = socket->cancel_state;
+
+	pthread_mutex_unlock(&socket->lock);
+	pthread_setcancelstate(state, NULL);
+}
 
 /* A new socket with one reference, or NULL. */
 struct socket *socket_new(enum socket_state state);
