@@ -9,8 +9,8 @@
  * The functions below come before the libraries' own, for this program exports them.
  */
 #include "san_common.h"
+#include "san_next.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -43,23 +43,6 @@ static bool called_by_provider(const void *address)
 	return dladdr(address, &info) && info.dli_fname &&
 	       strstr(info.dli_fname, "libwsdirect-verbs");
 }
-
-/* The library's own; its needs are searched too, so one finds both libraries' functions. */
-static void *next(const char *name)
-{
-	static void *library;
-	void *function;
-
-	if (!library)
-		library = dlopen("librdmacm.so.1", RTLD_NOW | RTLD_LOCAL);
-	check(library);
-	function = dlsym(library, name);
-	check(function);
-	return function;
-}
-
-#define NEXT(name) ((__typeof__(name) *)(uintptr_t)next(#name))
-#define EXPORT __attribute__((visibility("default")))
 
 /* Fails with -1 and errno. */
 #define FAIL_INT(name, error, parameters, arguments)			\
@@ -117,7 +100,7 @@ FAIL_POINTER(struct ibv_mr *, ibv_reg_mr_iova2, ENOMEM,
 
 EXPORT int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask)
 {
-	/* The step to the error state is what failures lead to. */
+	/* The step to the error state is what failures lead to; san_device makes that fail. */
 	if (attributes->qp_state != IBV_QPS_ERR && fault("ibv_modify_qp"))
 		return EINVAL;
 	return NEXT(ibv_modify_qp)(qp, attributes, mask);

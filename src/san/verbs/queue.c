@@ -161,6 +161,9 @@ int queue_prepare(struct san_socket *socket)
 		return error;
 	socket->queue.receive.open = true;
 	post_waiting(socket);
+	/* Closed again: the device took none of them, and the socket is broken. */
+	if (!socket->queue.receive.open)
+		return -ENETDOWN;
 	if (socket->queue.announced)
 		watch(socket);
 	return 0;
