@@ -16,18 +16,35 @@
 
 #include <rdma/rdma_cma.h>
 
+/* More than the device's queues hold. */
+#define REQUESTS	40
 #define SIZE		256
 
+/* How the step to the error state goes. */
+static _Atomic enum { BREAKS, FAILS, DOES_NOTHING } breaking;
+static _Atomic bool removal;		/* the end of a connection is told as that of the device */
 static _Atomic bool held_up;		/* the connection manager tells nothing for now */
 static _Atomic bool refuses_receives;
 
+EXPORT int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask)
+{
+	if (attributes->qp_state == IBV_QPS_ERR && breaking)
+		return breaking == FAILS ? EIO : 0;
+	return NEXT(ibv_modify_qp)(qp, attributes, mask);
+}
+
 EXPORT int rdma_get_cm_event(struct rdma_event_channel *channel, struct rdma_cm_event **event)
 {
+	int result;
+
 	if (held_up) {
 		errno = EAGAIN;
 		return -1;
 	}
-	return NEXT(rdma_get_cm_event)(channel, event);
+	result = NEXT(rdma_get_cm_event)(channel, event);
+	if (!result && removal && (*event)->event == RDMA_CM_EVENT_DISCONNECTED)
+		(*event)->event = RDMA_CM_EVENT_DEVICE_REMOVAL;
+	return result;
 }
 
 static int refuse(struct ibv_qp *qp, struct ibv_recv_wr *request, struct ibv_recv_wr **bad)
@@ -90,10 +107,96 @@ static void refused_receive(void)
 	check_clean();
 }
 
+/*
+ * The client loses its device while it has as much as can be under way: receives, messages
+ * that nobody takes, requests with up-calls, exposed memory.
+ */
+static void lose(bool by_removal, int expected)
+{
+	static WSAOVERLAPPED received[REQUESTS], sent[REQUESTS];
+	unsigned char descriptor[WSDIRECT_DESCRIPTOR_SIZE];
+	DWORD length = sizeof(descriptor);
+	struct san_pair pair;
+	HANDLE memory;
+	int error;
+
+	san_pair_open(&pair);
+	memory = san_registered(pair.client, area, sizeof(area), MEM_READWRITE);
+	check(!san_expose(pair.client, area, 4096, MEM_READWRITE, descriptor, &length, &error));
+	san_completions = 0;
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		received[i] = (WSAOVERLAPPED){ .hEvent = POLLED };
+		/* An up-call for each second. */
+		sent[i] = (WSAOVERLAPPED){ .hEvent = i % 2 ? POLLED : NULL };
+		san_post(pair.client, area, SIZE, memory, &received[i]);
+		san_send_message(pair.client, area, SIZE, memory, 0, &sent[i]);
+	}
+	check_error(san_arm(pair.client, WSDIRECT_ARM_ANY), 0);
+	removal = by_removal;
+	breaking = by_removal ? DOES_NOTHING : FAILS;
+	san_close(pair.server);
+	pair.server = 0;
+	/* Up-calls come though nobody looks, when it is known that no completion will. */
+	for (int64_t limit = milliseconds() + 10000; !by_removal && san_completions < REQUESTS / 2;)
+		check(milliseconds() < limit);
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		check_error(san_wait(pair.client, &received[i], NULL), expected);
+		check_error(san_wait(pair.client, &sent[i], NULL), expected);
+	}
+	check_error(san_completions, REQUESTS / 2);
+	check_error(san_poll(pair.client), WSAECONNRESET);
+	check(!san_hide(pair.client, descriptor, length, &error));
+	check(!san_deregister(pair.client, memory, &error));
+	san_pair_close(&pair);
+	removal = false;
+	breaking = BREAKS;
+	check_clean();
+}
+
+/* It goes in the middle of completions: those of what arrived come first, in order. */
+static void lose_by_completion(void)
+{
+	WSAOVERLAPPED received[REQUESTS], sent[11];
+	unsigned reset = 0;
+	struct san_pair pair;
+	HANDLE client, server;
+	DWORD bytes;
+
+	san_pair_open(&pair);
+	client = san_registered(pair.client, area, sizeof(area), MEM_READ);
+	server = san_registered(pair.server, area, sizeof(area), MEM_WRITE);
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		received[i] = (WSAOVERLAPPED){ .hEvent = POLLED };
+		san_post(pair.server, area, SIZE, server, &received[i]);
+	}
+	breaking = FAILS;
+	/* The last one is too long for what it meets. */
+	for (unsigned i = 0; i <= 10; i++) {
+		sent[i] = (WSAOVERLAPPED){ .hEvent = POLLED };
+		san_send_message(pair.client, area, i < 10 ? i : 2 * SIZE, client, 0, &sent[i]);
+	}
+	for (unsigned i = 0; i <= 10; i++)
+		check_error(san_wait(pair.client, &sent[i], NULL), i < 10 ? 0 : WSAECONNRESET);
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		check_error(san_wait(pair.server, &received[i], &bytes),
+			    i < 10 ? 0 : WSAECONNRESET);
+		check_error(bytes, i < 10 ? i : 0);
+		reset += i >= 10;
+	}
+	check_error(reset, REQUESTS - 10);
+	check_error(san_poll(pair.server), WSAECONNRESET);
+	san_pair_close(&pair);
+	breaking = BREAKS;
+	check_clean();
+}
+
 int main(void)
 {
 	san_start();
 	refused_receive();
+	lose(false, WSAECONNRESET);
+	lose(true, WSAENETDOWN);
+	lose_by_completion();
 	san_stop();
 	check_error(resources_held("mr"), 0);
 	return 0;

@@ -208,6 +208,8 @@ void connection_event(const struct cm_event *event)
 	case RDMA_CM_EVENT_DEVICE_REMOVAL:
 		log_warn("verbs: a device is going away");
 		socket_break(socket, WSAENETDOWN, rdma_event_str(event->type));
+		/* It may take commands, that of a break among them, and do nothing any more. */
+		socket->queue.lost = true;
 		break;
 	default:
 		step(socket, event);

@@ -165,6 +165,15 @@ static void exposure_free(struct san_socket *socket, struct exposure *exposure)
 	free(exposure);
 }
 
+void exposure_free_windows(struct san_socket *socket)
+{
+	struct exposure *lists[] = { socket->exposures, socket->spare_exposures };
+
+	for (unsigned i = 0; i < 2; i++)
+		for (struct exposure *exposure = lists[i]; exposure; exposure = exposure->next)
+			window_free(socket, exposure);
+}
+
 void exposure_close_all(struct san_socket *socket)
 {
 	struct exposure **lists[] = { &socket->exposures, &socket->spare_exposures };

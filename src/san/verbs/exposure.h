@@ -41,6 +41,12 @@ void descriptor_encode(const struct descriptor *descriptor, uint8_t bytes[DESCRI
 /* Checks everything that can be checked without asking the peer's device. 0 or -EINVAL. */
 int descriptor_decode(const void *bytes, uint32_t length, struct descriptor *descriptor);
 
+/*
+ * Frees the windows of all exposures that are not being hidden right now; the exposures
+ * themselves stay until they are hidden. With the lock held, when no peer is to reach them.
+ */
+void exposure_free_windows(struct san_socket *socket);
+
 /* Frees all exposures; the queue pair carries no traffic any more. With the lock held. */
 void exposure_close_all(struct san_socket *socket);
 

@@ -7,8 +7,9 @@
  * oldest on, and posts what waits. When the connection breaks, the pair goes to the
  * error state: the device then completes every posted request as flushed, which
  * also makes the completion descriptor readable for whoever sleeps on it.
- * When the socket is closed, the pair is destroyed: after that the device
- * touches no memory any more, and whatever is left is completed by hand.
+ * When the socket is closed, or the device is lost and flushes nothing, the pair is
+ * destroyed: after that the device touches no memory any more, and whatever is left is
+ * completed by hand.
  */
 #include "queue.h"
 
@@ -19,6 +20,7 @@
 #include <sys/epoll.h>
 
 #include "descriptor.h"
+#include "exposure.h"
 #include "log.h"
 #include "registration.h"
 #include "settings.h"
@@ -427,6 +429,15 @@ static int wsa_error_of(const struct san_socket *socket, enum ibv_wc_status stat
 	}
 }
 
+/* The connection is broken when all completions at hand are finished: queue_poll() sees to it. */
+static void failure_seen(struct queue *queue, int failure, const char *cause)
+{
+	if (queue->failure)
+		return;
+	queue->failure = failure;
+	queue->cause = cause;
+}
+
 static void finish(struct san_socket *socket, const struct ibv_wc *completion)
 {
 	struct queue *queue = &socket->queue;
@@ -442,20 +453,47 @@ static void finish(struct san_socket *socket, const struct ibv_wc *completion)
 	if (number != ring->head || ring->head == ring->tail) {
 		log_error("verbs: %s: completion %u where %u was due", socket->device->name, number,
 			  ring->head);
-		socket_break(socket, WSAENETDOWN, "the device completes out of order");
+		failure_seen(queue, WSAENETDOWN, "the device completes out of order");
 		return;
 	}
 	/* The slot stays as it is meanwhile: there is one more of them than requests are posted. */
 	request = ring_slot(ring, ring->head++);
-	if (completion->status && !queue->failed) {
-		queue->failed = true;
+	if (completion->status && !queue->failure) {
 		if (completion->status != IBV_WC_WR_FLUSH_ERR)
 			log_info("verbs: %s: request failed: %s", socket->device->name,
 				 ibv_wc_status_str(completion->status));
-		socket_break(socket, WSAECONNRESET, ibv_wc_status_str(completion->status));
+		failure_seen(queue, WSAECONNRESET, ibv_wc_status_str(completion->status));
 	}
 	retire(socket, request, wsa_error_of(socket, completion->status),
 	       completion->status ? 0 : receive ? completion->byte_len : request->bytes);
+}
+
+/* From here on the device touches no memory of requests, and all of them are complete. */
+static void end_pair(struct san_socket *socket)
+{
+	struct queue *queue = &socket->queue;
+	struct ring *rings[] = { &queue->send, &queue->receive };
+	int error = 0;
+
+	queue->send.open = queue->receive.open = false;
+	/* Before the pair they are bound to: see socket_destroy(). */
+	exposure_free_windows(socket);
+	if (queue->qp)
+		error = ibv_destroy_qp(queue->qp);
+	if (error)
+		log_error("verbs: %s: cannot destroy a queue pair: %s", socket->device->name,
+			  log_errno_name(error));
+	queue->qp = NULL;
+	for (unsigned i = 0; i < 2; i++) {
+		struct ring *ring = rings[i];
+
+		while (ring->head != ring->tail) {
+			struct request request = *ring_slot(ring, ring->head++);
+
+			retire(socket, &request, socket->failure, 0);
+		}
+		retire_waiting(socket, ring, socket->failure);
+	}
 }
 
 int queue_poll(struct san_socket *socket)
@@ -464,7 +502,8 @@ int queue_poll(struct san_socket *socket)
 	struct ibv_wc completions[POLL_BATCH];
 	int count, total = 0;
 
-	if (!queue->cq)
+	/* Without a pair every request is complete, whatever the device may still say. */
+	if (!queue->qp)
 		return 0;
 	do {
 		count = ibv_poll_cq(queue->cq, POLL_BATCH, completions);
@@ -474,9 +513,14 @@ int queue_poll(struct san_socket *socket)
 			total += count;
 	} while (count == POLL_BATCH);
 	if (count < 0)
-		socket_break(socket, WSAENETDOWN, "the completion queue cannot be polled");
+		failure_seen(queue, WSAENETDOWN, "the completion queue cannot be polled");
+	if (queue->failure)
+		socket_break(socket, queue->failure, queue->cause);
 	if (total && (queue->send.waiting_first || queue->receive.waiting_first))
 		post_waiting(socket);
+	/* All that arrived is told by now. */
+	if (queue->lost)
+		end_pair(socket);
 	return total;
 }
 
@@ -522,11 +566,14 @@ void queue_break(struct san_socket *socket)
 	queue->send.open = queue->receive.open = false;
 	if (queue->qp) {
 		error = ibv_modify_qp(queue->qp, &attributes, IBV_QP_STATE);
-		if (error)
+		if (error) {
+			/* Sleepers see it: the kernel makes a lost device's channels POLLERR. */
 			log_info("verbs: %s: queue pair to the error state: %s",
 				 socket->device->name, log_errno_name(error));
-		else
+			queue->lost = true;
+		} else {
 			wake_sleeper(socket);
+		}
 	}
 	retire_waiting(socket, &queue->send, socket->failure);
 	retire_waiting(socket, &queue->receive, socket->failure);
@@ -535,25 +582,10 @@ void queue_break(struct san_socket *socket)
 void queue_destroy(struct san_socket *socket)
 {
 	struct queue *queue = &socket->queue;
-	struct ring *rings[] = { &queue->send, &queue->receive };
 
 	/* What arrived or left before is so reported. */
 	queue_poll(socket);
-	queue->send.open = queue->receive.open = false;
-	if (queue->qp && ibv_destroy_qp(queue->qp))
-		log_error("verbs: %s: cannot destroy a queue pair: %s", socket->device->name,
-			  log_errno_name(errno));
-	queue->qp = NULL;
-	for (unsigned i = 0; i < 2; i++) {
-		struct ring *ring = rings[i];
-
-		while (ring->head != ring->tail) {
-			struct request request = *ring_slot(ring, ring->head++);
-
-			retire(socket, &request, socket->failure, 0);
-		}
-		retire_waiting(socket, ring, socket->failure);
-	}
+	end_pair(socket);
 	if (queue->cq) {
 		ibv_ack_cq_events(queue->cq, queue->unacknowledged);
 		if (ibv_destroy_cq(queue->cq))

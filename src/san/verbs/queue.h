@@ -90,7 +90,9 @@ struct queue {
 	struct ibv_comp_channel *channel;
 	struct ring send, receive;
 	uint32_t inline_most;		/* messages up to this size go inside the work request */
-	bool failed;			/* a completion with an error was seen */
+	int failure;			/* WSA code: what the first failed completion means */
+	const char *cause;		/* of it, for the log */
+	bool lost;			/* the device flushes nothing: see queue_poll() */
 
 	/* Arming; see queue_arm(). */
 	bool armed, armed_solicited;
@@ -117,15 +119,18 @@ int queue_start(struct san_socket *socket);
  */
 int queue_submit(struct san_socket *socket, struct work *work);
 
-/* Completes what the device has completed. Returns the number. */
+/*
+ * Completes what the device has completed. Returns the number. When the device is lost,
+ * ends the pair and completes all that is left.
+ */
 int queue_poll(struct san_socket *socket);
 
 /* True if every request is complete. */
 bool queue_idle(const struct queue *queue);
 
 /*
- * No more traffic: the device gives every posted request back, those that wait for
- * room complete at once. Completions posted so far are kept for queue_poll().
+ * No more traffic: the device gives every posted request back (if it cannot, it is lost), those
+ * that wait for room complete at once. Completions posted so far are kept for queue_poll().
  */
 void queue_break(struct san_socket *socket);
 

@@ -139,6 +139,9 @@ void socket_break(struct san_socket *socket, int failure, const char *cause)
 	socket->failure = failure;
 	socket_set_state(socket, SOCKET_BROKEN, cause);
 	queue_break(socket);
+	/* At once: whoever waits for a completion to look again would wait for ever. */
+	if (socket->queue.lost)
+		queue_poll(socket);
 	if (connecting) {
 		socket->connect_error = failure;
 		socket_signal(socket, FD_CONNECT);
