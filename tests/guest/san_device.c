@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -190,6 +191,30 @@ static void lose_by_completion(void)
 	check_clean();
 }
 
+/* The peer takes no messages, so hiding breaks the connection; that fails too, or is in vain. */
+static void lose_hiding(int how)
+{
+	unsigned char descriptor[WSDIRECT_DESCRIPTOR_SIZE];
+	DWORD length = sizeof(descriptor);
+	WSAOVERLAPPED sent = { .hEvent = POLLED };
+	int64_t begin = milliseconds();
+	struct san_pair pair;
+	HANDLE memory;
+	int error;
+
+	san_pair_open(&pair);
+	memory = san_registered(pair.server, area, sizeof(area), MEM_READ);
+	check(!san_expose(pair.server, area, 4096, MEM_READ, descriptor, &length, &error));
+	san_send_message(pair.server, area, SIZE, memory, 0, &sent);
+	breaking = how;
+	check(!san_hide(pair.server, descriptor, length, &error));
+	check_error(san_wait(pair.server, &sent, NULL), WSAECONNRESET);
+	san_pair_close(&pair);
+	breaking = BREAKS;
+	printf("hidden after %d ms\n", (int)(milliseconds() - begin));
+	check_clean();
+}
+
 int main(void)
 {
 	san_start();
@@ -197,6 +222,8 @@ int main(void)
 	lose(false, WSAECONNRESET);
 	lose(true, WSAENETDOWN);
 	lose_by_completion();
+	lose_hiding(FAILS);
+	lose_hiding(DOES_NOTHING);
 	san_stop();
 	check_error(resources_held("mr"), 0);
 	return 0;

@@ -6,7 +6,8 @@
  * peer can no longer reach the memory. The invalidation is a work request behind
  * whatever was sent before, and it counts once the device has completed it. A peer
  * that takes no messages can delay that; after HIDE_PATIENCE the connection is
- * broken instead, which hides everything.
+ * broken instead, which hides everything; and if the device has not flushed the
+ * request after as long again, it is lost.
  */
 #include "exposure.h"
 
@@ -24,7 +25,7 @@
 #include "socket.h"
 #include "statistics.h"
 
-#define HIDE_PATIENCE	3	/* seconds */
+#define HIDE_PATIENCE	INT64_C(3000000000)	/* nanoseconds */
 
 #ifdef WSD_MUTATION_NO_HIDE
 static const bool hides = false;	/* a test must notice */
@@ -77,6 +78,16 @@ static int window_bind(struct san_socket *socket, struct exposure *exposure,
 	return error;
 }
 
+static void window_free(struct san_socket *socket, struct exposure *exposure)
+{
+	int error = exposure->window ? ibv_dealloc_mw(exposure->window) : 0;
+
+	if (error)
+		log_error("verbs: %s: cannot free a memory window: %s", socket->device->name,
+			  log_errno_name(error));
+	exposure->window = NULL;
+}
+
 static int64_t now(void)
 {
 	struct timespec time;
@@ -89,14 +100,22 @@ static int64_t now(void)
  * Polls until *finished, which every request becomes at the latest when its
  * socket is closed. Drops the lock while it waits.
  */
-static void wait_finished(struct san_socket *socket, const bool *finished)
+static void wait_finished(struct san_socket *socket, struct exposure *exposure,
+			  const bool *finished)
 {
-	int64_t deadline = now() + HIDE_PATIENCE * INT64_C(1000000000);
+	int64_t deadline = now() + HIDE_PATIENCE;
 	long pause = 0;
 
 	for (unsigned round = 0; queue_poll(socket), !*finished; round++) {
-		if (socket->state == SOCKET_CONNECTED && now() > deadline)
+		if (now() > deadline && socket->state == SOCKET_CONNECTED) {
+			/* Should the pair have to be destroyed, it need not wait for the window. */
+			window_free(socket, exposure);
 			socket_break(socket, WSAECONNRESET, "exposed memory could not be hidden");
+		} else if (now() > deadline + HIDE_PATIENCE) {
+			/* The device does not flush the request either. */
+			window_free(socket, exposure);
+			socket->queue.lost = true;
+		}
 		socket_unlock(socket);
 		if (round < 1000) {
 			sched_yield();
@@ -119,7 +138,7 @@ static bool window_invalidate(struct san_socket *socket, struct exposure *exposu
 
 	if (socket->state != SOCKET_CONNECTED || queue_submit(socket, &work))
 		return false;
-	wait_finished(socket, &finished);
+	wait_finished(socket, exposure, &finished);
 	/* Flushed rather than done when the connection broke meanwhile. */
 	if (socket->state != SOCKET_CONNECTED)
 		return false;
@@ -128,16 +147,6 @@ static bool window_invalidate(struct san_socket *socket, struct exposure *exposu
 }
 
 /* ---- exposures ---- */
-
-static void window_free(struct san_socket *socket, struct exposure *exposure)
-{
-	int error = exposure->window ? ibv_dealloc_mw(exposure->window) : 0;
-
-	if (error)
-		log_error("verbs: %s: cannot free a memory window: %s", socket->device->name,
-			  log_errno_name(error));
-	exposure->window = NULL;
-}
 
 /* Lets go of the memory behind it. */
 static void exposure_unpin(struct exposure *exposure)
