@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <rdma/rdma_cma.h>
@@ -26,6 +27,9 @@ static _Atomic enum { BREAKS, FAILS, DOES_NOTHING } breaking;
 static _Atomic bool removal;		/* the end of a connection is told as that of the device */
 static _Atomic bool held_up;		/* the connection manager tells nothing for now */
 static _Atomic bool refuses_receives;
+static _Atomic bool hung_up;		/* a device's own events have ended */
+static _Atomic int looks;		/* for those events */
+static struct ibv_context *opened;	/* the last one */
 
 EXPORT int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask)
 {
@@ -46,6 +50,32 @@ EXPORT int rdma_get_cm_event(struct rdma_event_channel *channel, struct rdma_cm_
 	if (!result && removal && (*event)->event == RDMA_CM_EVENT_DISCONNECTED)
 		(*event)->event = RDMA_CM_EVENT_DEVICE_REMOVAL;
 	return result;
+}
+
+EXPORT int ibv_get_async_event(struct ibv_context *context, struct ibv_async_event *event)
+{
+	looks++;
+	return NEXT(ibv_get_async_event)(context, event);
+}
+
+EXPORT struct ibv_context *ibv_open_device(struct ibv_device *device)
+{
+	return opened = NEXT(ibv_open_device)(device);
+}
+
+/* Instead of a device's descriptor, one whose other end is closed. */
+EXPORT int epoll_ctl(int set, int operation, int descriptor, struct epoll_event *event)
+{
+	static int ends[2];
+
+	if (hung_up && opened && descriptor == opened->async_fd) {
+		if (operation == EPOLL_CTL_ADD) {
+			check(!pipe(ends));
+			close(ends[1]);
+		}
+		descriptor = ends[0];
+	}
+	return NEXT(epoll_ctl)(set, operation, descriptor, event);
 }
 
 static int refuse(struct ibv_qp *qp, struct ibv_recv_wr *request, struct ibv_recv_wr **bad)
@@ -215,6 +245,23 @@ static void lose_hiding(int how)
 	check_clean();
 }
 
+/* Its own events end: the provider's thread looks once and no more. */
+static void lose_events(void)
+{
+	struct san_pair pair;
+	int before = looks;
+
+	hung_up = true;
+	san_start();
+	san_pair_open(&pair);
+	usleep(300000);
+	san_pair_close(&pair);
+	san_stop();
+	hung_up = false;
+	printf("%d looks for events of a device that has none\n", looks - before);
+	check(looks - before < 10);
+}
+
 int main(void)
 {
 	san_start();
@@ -225,6 +272,7 @@ int main(void)
 	lose_hiding(FAILS);
 	lose_hiding(DOES_NOTHING);
 	san_stop();
+	lose_events();
 	check_error(resources_held("mr"), 0);
 	return 0;
 }

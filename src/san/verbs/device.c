@@ -143,6 +143,17 @@ void device_read_events(unsigned number)
 	}
 }
 
+void device_unwatch(unsigned number)
+{
+	struct device *device = device_find(number);
+
+	if (!device)
+		return;
+	log_warn("verbs: %s: the device is gone", device->name);
+	if (epoll_ctl(provider.epoll, EPOLL_CTL_DEL, device->context->async_fd, NULL))
+		log_error("verbs: %s: still watched: %s", device->name, log_errno_name(errno));
+}
+
 void device_close_all(void)
 {
 	while (devices) {

@@ -47,6 +47,9 @@ struct device *device_get(struct ibv_context *chosen, int *error);
 /* Reads what device @number has to tell beside completions; from the provider's thread. */
 void device_read_events(unsigned number);
 
+/* There is nothing to read any more, and never will be: the device is gone. */
+void device_unwatch(unsigned number);
+
 /* At the last WSPCleanup, when no socket is left. */
 void device_close_all(void);
 

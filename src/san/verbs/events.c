@@ -115,8 +115,10 @@ static void *run(void *unused)
 
 			if (source >= WAKE_SOCKET_LEAST)
 				wake_socket(source);
-			else if (source >= WAKE_DEVICE)
+			else if (source >= WAKE_DEVICE && events[i].events & EPOLLIN)
 				device_read_events((unsigned)(source - WAKE_DEVICE));
+			else if (source >= WAKE_DEVICE)
+				device_unwatch((unsigned)(source - WAKE_DEVICE));
 			else if (source == WAKE_CHANNEL)
 				read_channel();
 			else
