@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * A device that goes away, or does not what it is told. Whatever it no longer does, every
+ * A device that can do little, and one that goes away. Whatever it no longer does, every
  * request completes, exposed memory can be hidden, sockets can be closed, and nobody waits or
  * works for ever.
  *
@@ -30,9 +30,14 @@ static _Atomic bool refuses_receives;
 static _Atomic bool hung_up;		/* a device's own events have ended */
 static _Atomic int looks;		/* for those events */
 static struct ibv_context *opened;	/* the last one */
+static _Atomic int answered_most, asked_most;	/* RDMA reads in flight, of all pairs */
 
 EXPORT int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask)
 {
+	if (mask & IBV_QP_MAX_DEST_RD_ATOMIC && attributes->max_dest_rd_atomic > answered_most)
+		answered_most = attributes->max_dest_rd_atomic;
+	if (mask & IBV_QP_MAX_QP_RD_ATOMIC && attributes->max_rd_atomic > asked_most)
+		asked_most = attributes->max_rd_atomic;
 	if (attributes->qp_state == IBV_QPS_ERR && breaking)
 		return breaking == FAILS ? EIO : 0;
 	return NEXT(ibv_modify_qp)(qp, attributes, mask);
@@ -49,6 +54,16 @@ EXPORT int rdma_get_cm_event(struct rdma_event_channel *channel, struct rdma_cm_
 	result = NEXT(rdma_get_cm_event)(channel, event);
 	if (!result && removal && (*event)->event == RDMA_CM_EVENT_DISCONNECTED)
 		(*event)->event = RDMA_CM_EVENT_DEVICE_REMOVAL;
+	return result;
+}
+
+/* What each side of a connection can answer is less than what the other can ask for. */
+EXPORT int ibv_query_device(struct ibv_context *context, struct ibv_device_attr *attributes)
+{
+	int result = NEXT(ibv_query_device)(context, attributes);
+
+	attributes->max_qp_rd_atom = 2;
+	attributes->max_qp_init_rd_atom = 4;
 	return result;
 }
 
@@ -105,6 +120,34 @@ static void check_clean(void)
 	check_error(resources_held("cq"), 0);
 	check_error(resources_held("cm_id"), 0);
 	check_error(san_handles, 0);
+}
+
+/* What one end asks for is limited by what the other can answer, and by itself. */
+static void few_reads(void)
+{
+	WSAOVERLAPPED moved[REQUESTS] = { 0 };
+	unsigned char descriptor[WSDIRECT_DESCRIPTOR_SIZE];
+	DWORD length = sizeof(descriptor);
+	struct san_pair pair;
+	HANDLE client;
+	int error;
+
+	san_pair_open(&pair);
+	client = san_registered(pair.client, area, sizeof(area), MEM_READWRITE);
+	check(!san_expose(pair.server, area, 4096, MEM_READ, descriptor, &length, &error));
+	san_pass(pair.server, pair.client);
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		WSABUFEX buffer = { 4096, (char *)area + 8192, client };
+
+		moved[i].hEvent = POLLED;
+		check(san_read(pair.client, &buffer, 1, descriptor, length, 0, NULL, 0, &moved[i],
+			       NULL, NULL, &error) && error == WSA_IO_PENDING);
+	}
+	for (unsigned i = 0; i < REQUESTS; i++)
+		check_error(san_wait(pair.client, &moved[i], NULL), 0);
+	san_pair_close(&pair);
+	check_error(answered_most, 2);
+	check(asked_most >= 1 && asked_most <= 4);
 }
 
 /* The receives posted on a connecting socket cannot be: that is how the connection ends. */
@@ -265,6 +308,7 @@ static void lose_events(void)
 int main(void)
 {
 	san_start();
+	few_reads();
 	refused_receive();
 	lose(false, WSAECONNRESET);
 	lose(true, WSAENETDOWN);

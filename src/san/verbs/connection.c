@@ -29,12 +29,6 @@
 /* Milliseconds for finding the peer's link address and the route. */
 #define RESOLVE_TIME	2000
 
-/*
- * RDMA reads in flight each way. Every one costs memory on the side that
- * answers, and a few keep a link busy.
- */
-#define READS_MOST	8
-
 /* "For ever": a peer without posted receives is told to us again and again. */
 #define RNR_RETRIES	7
 #define RETRIES		7
@@ -51,11 +45,9 @@ static uint8_t least(int one, int other)
 
 void connection_parameters(const struct san_socket *socket, struct rdma_conn_param *parameters)
 {
-	const struct ibv_device_attr *attributes = &socket->device->attributes;
-
 	*parameters = (struct rdma_conn_param){
-		.responder_resources = least(attributes->max_qp_rd_atom, READS_MOST),
-		.initiator_depth = least(attributes->max_qp_init_rd_atom, READS_MOST),
+		.responder_resources = socket->device->reads_answered,
+		.initiator_depth = socket->device->reads_asked,
 		.retry_count = RETRIES,
 		.rnr_retry_count = RNR_RETRIES,
 		.qp_num = socket->queue.qp->qp_num,

@@ -16,6 +16,12 @@
 #include "registration.h"
 #include "system.h"
 
+/*
+ * RDMA reads in flight each way. Every one costs memory on the side that
+ * answers, and a few keep a link busy.
+ */
+#define READS_MOST	8
+
 /* Protects the list, which only grows while the provider runs. Comes after a socket's lock. */
 static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct device *devices;
@@ -40,6 +46,11 @@ static int watch_device(struct device *device)
 	return 0;
 }
 
+static uint8_t reads_most(int limit)
+{
+	return (uint8_t)(limit < READS_MOST ? limit : READS_MOST);
+}
+
 static int device_open(struct ibv_context *chosen, struct device **opened)
 {
 	struct device *device = calloc(1, sizeof(*device));
@@ -61,6 +72,8 @@ static int device_open(struct ibv_context *chosen, struct device **opened)
 	error = -ibv_query_device(device->context, &device->attributes);
 	if (error)
 		goto err_context;
+	device->reads_answered = reads_most(device->attributes.max_qp_rd_atom);
+	device->reads_asked = reads_most(device->attributes.max_qp_init_rd_atom);
 	device->windows = device->attributes.device_cap_flags &
 			  (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B);
 	device->pd = ibv_alloc_pd(device->context);

@@ -27,6 +27,8 @@ struct device {
 	struct ibv_context *context;
 	struct ibv_pd *pd;
 	struct ibv_device_attr attributes;
+	/* RDMA reads that a connection may have in flight: the peer's and ours. */
+	uint8_t reads_answered, reads_asked;
 	bool windows;			/* has type 2 memory windows */
 	struct cache_device *cached;
 	const char *name;		/* for the log */

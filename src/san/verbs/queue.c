@@ -131,6 +131,7 @@ err_slots:
 static int change_state(struct san_socket *socket, enum ibv_qp_state state)
 {
 	struct ibv_qp_attr attributes = { .qp_state = state };
+	const struct device *device = socket->device;
 	int mask, error;
 
 	gate_enter();
@@ -140,6 +141,11 @@ static int change_state(struct san_socket *socket, enum ibv_qp_state state)
 		return error;
 	if (mask & IBV_QP_MIN_RNR_TIMER)
 		attributes.min_rnr_timer = RNR_TIMER;
+	/* Given in are the peer's wishes, or answers. */
+	if (attributes.max_dest_rd_atomic > device->reads_answered)
+		attributes.max_dest_rd_atomic = device->reads_answered;
+	if (attributes.max_rd_atomic > device->reads_asked)
+		attributes.max_rd_atomic = device->reads_asked;
 	/*
 	 * Bits 21 to 24 were meant for Ethernet inside the kernel; some kernels let
 	 * them out. Above the ones user space knows nothing is meant for us.
@@ -147,7 +153,7 @@ static int change_state(struct san_socket *socket, enum ibv_qp_state state)
 	mask &= (IBV_QP_DEST_QPN << 1) - 1;
 	error = ibv_modify_qp(socket->queue.qp, &attributes, mask);
 	if (error)
-		log_warn("verbs: %s: queue pair to state %d: %s", socket->device->name, (int)state,
+		log_warn("verbs: %s: queue pair to state %d: %s", device->name, (int)state,
 			 log_errno_name(error));
 	return -error;
 }
