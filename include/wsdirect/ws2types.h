@@ -111,7 +111,7 @@ typedef struct _WSABUFEX {
  * Internal: STATUS_PENDING from before the request is started until it is
  *	complete; then the WSA error, 0 for success.
  * InternalHigh: valid once complete: bytes moved.
- * Offset, OffsetHigh: unused; neither read nor written.
+ * Offset, OffsetHigh: the provider's while the request is pending; without meaning else.
  * hEvent: set by the caller. Low bit 1: the caller polls, no notification.
  *	Low bit 0: the provider calls WPUCompleteOverlappedRequest.
  */
