@@ -14,19 +14,23 @@
  *    SOCKET of an up-call is the switch's, from WPUCreateSocketHandle.
  *  - Threads. Any function may be called from any thread at any time, except
  *    from a signal handler. WSPCloseSocket may overlap other calls on the same
- *    socket: those answer WSAENOTSOCK or complete with WSA_OPERATION_ABORTED.
+ *    socket: those answer WSAENOTSOCK or WSAENOTCONN, or complete with
+ *    WSA_OPERATION_ABORTED.
  *  - Blocking. None waits for the peer, except WSPGetOverlappedResult with
- *    fWait. (WSPDeregisterRdmaMemory waits for the own adapter.)
- *  - fork. In the child, calls on sockets of the parent answer WSAENOTSOCK and
- *    touch no device; the provider's descriptors are closed there. The child
- *    may call WSPStartupEx anew. The parent notices nothing.
- *  - Any socket function: WSAENOTSOCK (no such socket), WSANOTINITIALISED (no
- *    WSPStartupEx), WSAENETDOWN (the device failed).
+ *    fWait, and WSPDeregisterRdmaMemory, for some seconds at most.
+ *  - fork. In the child, calls on sockets of the parent, and WSPIoctl on none,
+ *    answer WSAENOTSOCK and touch no device; the provider's descriptors are
+ *    closed there. The child may call WSPStartupEx anew. The parent notices
+ *    nothing.
+ *  - Any function that is given a socket: WSAENOTSOCK (no such socket),
+ *    WSANOTINITIALISED (no WSPStartupEx). The errors that a function names are
+ *    all others that it answers.
  *
  * Names, order and numbers are those of the Windows driver kit's ws2san.h and
  * ws2spi.h; the page of the Winsock SPI reference with a function's name
  * describes its general form, and here stands what holds on a SAN. What this
- * project added is in the last section and has WSDIRECT in its name. One
+ * project added has WSDirect or WSDIRECT in its name, and is in the last section
+ * unless it belongs to a list further up, where it is called ours. One
  * difference in a signature: WSPSend and WSPRecv take LPWSABUFEX, for their
  * buffers must be registered; on Windows the provider casts.
  */
@@ -94,11 +98,12 @@ typedef struct timeval *LPTIMEVAL;
  * @protocol: IPPROTO_TCP or 0 (WSAEPROTONOSUPPORT)
  * @lpProtocolInfo: NULL, or from WSPDuplicateSocket with its dwProviderReserved
  *	(WSAEOPNOTSUPP where sockets cannot be duplicated)
- * @g: 0
- * @dwFlags: WSA_FLAG_OVERLAPPED
+ * @g: 0 (WSAEINVAL)
+ * @dwFlags: WSA_FLAG_OVERLAPPED or 0 (WSAEINVAL)
  * Returns the provider's handle, or INVALID_SOCKET. Asks for the switch's handle
  * with WPUCreateSocketHandle(dwCatalogEntryId, the provider's handle).
- * Errors: those above, WSAENOBUFS, whatever WPUCreateSocketHandle said.
+ * Errors: those above, WSANOTINITIALISED, WSAENOBUFS, whatever WPUCreateSocketHandle
+ * said.
  */
 typedef SOCKET (WSPAPI *LPWSPSOCKET)(int af, int type, int protocol,
 				     LPWSAPROTOCOL_INFOW lpProtocolInfo, GROUP g, DWORD dwFlags,
@@ -107,9 +112,11 @@ typedef SOCKET (WSPAPI *LPWSPSOCKET)(int af, int type, int protocol,
 /**
  * WSPBind - give the socket its local address
  * @name: full address and port; the wildcard address for listening. A port that
- *	others are bound to is no error; WSPListen fails then.
- * Errors: WSAEADDRINUSE, WSAEADDRNOTAVAIL (not an address of this SAN),
- * WSAEINVAL (bound already), WSAEFAULT (namelen).
+ *	sockets of such providers are bound to is no error; WSPListen fails then.
+ * Errors: WSAEADDRINUSE (by another program of the SAN), WSAEADDRNOTAVAIL (not an
+ * address of this SAN), WSAEACCES (a port for the privileged), WSAEAFNOSUPPORT (not the
+ * socket's family), WSAEINVAL (bound already, or connecting), WSAEFAULT (NULL, or namelen
+ * too small), WSAENOBUFS.
  */
 typedef int (WSPAPI *LPWSPBIND)(SOCKET s, const struct sockaddr *name, int namelen, LPINT lpErrno);
 
@@ -118,7 +125,8 @@ typedef int (WSPAPI *LPWSPBIND)(SOCKET s, const struct sockaddr *name, int namel
  * @backlog: requests kept until WSPAccept; further ones are refused at once and
  *	WSPConnect there ends with WSAECONNREFUSED. 0 counts as 1.
  * May be called again to change the backlog.
- * Errors: WSAEINVAL (not bound), WSAEADDRINUSE, WSAEISCONN, WSAENOBUFS.
+ * Errors: WSAEINVAL (not bound), WSAEADDRINUSE, WSAEISCONN (connecting, connected, or
+ * that is over), WSAENOBUFS.
  */
 typedef int (WSPAPI *LPWSPLISTEN)(SOCKET s, int backlog, LPINT lpErrno);
 
@@ -129,6 +137,7 @@ typedef int (WSPAPI *LPWSPLISTEN)(SOCKET s, int backlog, LPINT lpErrno);
  * @lpCalleeData: NULL, or room for the peer's answer (lpCalleeData of its
  *	condition function). Filled, and len set, by the WSPEnumNetworkEvents
  *	call that reports FD_CONNECT without error; must stay valid until then.
+ *	Behind a shorter answer come zeros.
  * @lpSQOS, @lpGQOS: NULL (WSAEOPNOTSUPP)
  * Always answers SOCKET_ERROR; WSAEWOULDBLOCK means started. The result comes as
  * FD_CONNECT:
@@ -141,7 +150,9 @@ typedef int (WSPAPI *LPWSPLISTEN)(SOCKET s, int backlog, LPINT lpErrno);
  *	WSAENETUNREACH	no path to the address over this SAN: try TCP.
  *	WSAENOBUFS, WSAENETDOWN: the own side failed: try TCP.
  * WSPRecv is allowed from here on: see there. WSPCloseSocket cancels promptly.
- * Other errors: WSAEALREADY, WSAEISCONN, WSAEINVAL (listening), WSAEADDRNOTAVAIL.
+ * Other errors, which start nothing: WSAENETUNREACH and WSAENOBUFS as above, WSAEALREADY,
+ * WSAEISCONN, WSAEINVAL (listening, or it is over), WSAEAFNOSUPPORT (not the socket's
+ * family), WSAEFAULT (name NULL, or namelen too small).
  */
 typedef int (WSPAPI *LPWSPCONNECT)(SOCKET s, const struct sockaddr *name, int namelen,
 				   LPWSABUF lpCallerData, LPWSABUF lpCalleeData, LPQOS lpSQOS,
@@ -149,7 +160,8 @@ typedef int (WSPAPI *LPWSPCONNECT)(SOCKET s, const struct sockaddr *name, int na
 
 /**
  * WSPAccept - take the first waiting connection request
- * @addr, @addrlen: NULL, or room for the peer's address (WSAEFAULT when too small)
+ * @addr, @addrlen: NULL, or room for the peer's address (WSAEFAULT when too small: the
+ *	request stays first in the queue)
  * @lpfnCondition: called in the calling thread, without locks held; NULL accepts
  *	all. lpCallerId and lpCalleeId hold the sockaddr of the peer and of this
  *	end, lpCallerData the peer's private data: exactly the bytes given to its
@@ -164,7 +176,8 @@ typedef int (WSPAPI *LPWSPCONNECT)(SOCKET s, const struct sockaddr *name, int na
  * reports no FD_CONNECT. Its switch handle has been asked for as in WSPSocket.
  * INVALID_SOCKET with WSAEWOULDBLOCK (none waiting), WSAECONNREFUSED (rejected or
  * declined), WSATRY_AGAIN (deferred), WSAECONNRESET (the peer gave up meanwhile),
- * WSAEINVAL (not listening), WSAENOBUFS.
+ * WSAEINVAL (not listening), WSAENOBUFS (this end failed) or whatever
+ * WPUCreateSocketHandle said; after these two the peer tries TCP.
  */
 typedef SOCKET (WSPAPI *LPWSPACCEPT)(SOCKET s, struct sockaddr *addr, LPINT addrlen,
 				     LPCONDITIONPROC lpfnCondition, DWORD_PTR dwCallbackData,
@@ -186,17 +199,18 @@ typedef int (WSPAPI *LPWSPEVENTSELECT)(SOCKET s, WSAEVENT hEventObject, LONG lNe
 /**
  * WSPEnumNetworkEvents - what happened since the last call
  * @hEventObject: NULL, or the event object, which is reset (read) too
- * Returns and forgets the events selected by WSPEventSelect.
+ * Returns and forgets the events selected by WSPEventSelect. WSAEFAULT:
+ * lpNetworkEvents is NULL.
  */
 typedef int (WSPAPI *LPWSPENUMNETWORKEVENTS)(SOCKET s, WSAEVENT hEventObject,
 					     LPWSANETWORKEVENTS lpNetworkEvents, LPINT lpErrno);
 
 /**
  * WSPSend - send one message
- * @lpBuffers: at most WSDIRECT_MAX_BUFFERS, registered with MEM_READ, together at
- *	most SO_MAX_MSG_SIZE bytes
+ * @lpBuffers: at most WSDIRECT_MAX_BUFFERS (WSAEINVAL), registered with MEM_READ, together
+ *	at most SO_MAX_MSG_SIZE bytes (WSAEMSGSIZE)
  * @lpNumberOfBytesSent: may be NULL; written only when the answer is 0
- * @dwFlags: MSG_WSDIRECT_SOLICITED, MSG_WSDIRECT_INLINE, both or 0
+ * @dwFlags: MSG_WSDIRECT_SOLICITED, MSG_WSDIRECT_INLINE, both or 0 (WSAEOPNOTSUPP)
  * @lpOverlapped: required (WSAEINVAL); see WSAOVERLAPPED. Internal is set to
  *	STATUS_PENDING before the request starts.
  * @lpCompletionRoutine: NULL (WSAEOPNOTSUPP)
@@ -209,8 +223,12 @@ typedef int (WSPAPI *LPWSPENUMNETWORKEVENTS)(SOCKET s, WSAEVENT hEventObject,
  *	WSA_OPERATION_ABORTED	WSPCloseSocket
  *	WSAECONNRESET		the connection is over, whoever or whatever ended it
  *	WSAENETDOWN		the device failed
- * Errors: WSAENOTCONN, WSAEMSGSIZE, WSAEINVAL (count), WSAEFAULT (a buffer outside its
- * registration), WSAEACCES (registered without the right), WSAENOBUFS, WSAECONNRESET.
+ *	WSAEFAULT		the adapter could not reach a buffer; so the connection is over
+ * Errors: those above; WSAENOTCONN; WSAEINVAL also for a handle that is none or of another
+ * adapter; WSAEFAULT (a buffer outside its registration, or lpBuffers NULL), WSAEACCES
+ * (registered without the right), WSAENOBUFS, WSAENETDOWN (the device takes no requests: the
+ * connection is over); afterwards what the requests ended with: WSAECONNRESET, WSAENETDOWN, or
+ * the result of a WSPConnect that failed.
  */
 typedef int (WSPAPI *LPWSPSEND)(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount,
 				LPDWORD lpNumberOfBytesSent, DWORD dwFlags,
@@ -221,8 +239,9 @@ typedef int (WSPAPI *LPWSPSEND)(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCo
 /**
  * WSPRecv - post buffers for one message
  * @lpBuffers: as WSPSend, registered with MEM_WRITE
- * @lpFlags: may be NULL; *lpFlags must be 0
- * As WSPSend. Messages take receives in the order posted. Allowed on a connecting
+ * @lpNumberOfBytesRecvd: ignored
+ * @lpFlags: may be NULL; *lpFlags must be 0 (WSAEOPNOTSUPP)
+ * As WSPSend, errors too. Messages take receives in the order posted. Allowed on a connecting
  * socket too, before FD_CONNECT: those receives are posted before the peer can
  * send, and complete with the connect's error should it fail. InternalHigh: bytes
  * received.
@@ -239,19 +258,22 @@ typedef int (WSPAPI *LPWSPRECV)(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCo
  * @fWait: wait for it
  * @lpdwFlags: set to 0; may be NULL
  * Polls the device when the request is pending. Returns TRUE when it completed
- * without error; FALSE with WSA_IO_INCOMPLETE (pending) or the request's error.
+ * without error; FALSE with WSA_IO_INCOMPLETE (pending), the request's error, or WSAEFAULT
+ * (lpOverlapped or lpcbTransfer NULL).
  */
 typedef BOOL (WSPAPI *LPWSPGETOVERLAPPEDRESULT)(SOCKET s, LPWSAOVERLAPPED lpOverlapped,
 						LPDWORD lpcbTransfer, BOOL fWait,
 						LPDWORD lpdwFlags, LPINT lpErrno);
 
 /**
- * WSPGetSockOpt, WSPSetSockOpt - options, level SOL_SOCKET (WSAENOPROTOOPT)
+ * WSPGetSockOpt, WSPSetSockOpt - options of level SOL_SOCKET
  * SO_MAX_MSG_SIZE, SO_MAX_RDMA_SIZE: DWORD, get. SO_RDMA_THRESHOLD_SIZE: DWORD, get
- * and set. WSAEFAULT: *optlen is too small. IPV6_V6ONLY of level IPPROTO_IPV6 (int,
- * set, before WSPBind). Set also takes, without effect, the options of ordinary TCP
- * sockets that mean nothing to a SAN, so that the switch can pass on what the
- * application set: any of level SOL_SOCKET, IPPROTO_TCP, IPPROTO_IP or IPPROTO_IPV6.
+ * and set. IPV6_V6ONLY of level IPPROTO_IPV6 (int, set, before WSPBind). Set also takes,
+ * without effect, the options of ordinary TCP sockets that mean nothing to a SAN, so that the
+ * switch can pass on what the application set: any of level SOL_SOCKET, IPPROTO_TCP,
+ * IPPROTO_IP or IPPROTO_IPV6.
+ * Errors: WSAENOPROTOOPT (get: any other; set: another level, the sizes that can only be had,
+ * groups), WSAEFAULT (optval or optlen NULL, the room or the value too short).
  */
 typedef int (WSPAPI *LPWSPGETSOCKOPT)(SOCKET s, int level, int optname, char *optval, LPINT optlen,
 				      LPINT lpErrno);
@@ -259,13 +281,16 @@ typedef int (WSPAPI *LPWSPSETSOCKOPT)(SOCKET s, int level, int optname, const ch
 				      int optlen, LPINT lpErrno);
 
 /**
- * WSPIoctl - control codes; completes at once, so the last three pointers are NULL
- * @lpcbBytesReturned: bytes written to lpvOutBuffer; the bytes needed when the
- *	error is WSAEFAULT (too small)
+ * WSPIoctl - control codes; completes at once
+ * @lpcbBytesReturned: bytes written to lpvOutBuffer; the bytes needed when that is too
+ *	small (WSAEFAULT)
+ * @lpOverlapped, @lpCompletionRoutine: NULL (WSAEOPNOTSUPP)
  * SIO_GET_EXTENSION_FUNCTION_POINTER: WSAEOPNOTSUPP for an unknown GUID or one of
- * the two functions that may be missing. SIO_ADDRESS_LIST_QUERY: SOCKET_ADDRESS_LIST
- * of the local addresses this SAN can be reached at. Both need no socket: s may
- * be INVALID_SOCKET. SIO_WSDIRECT_*: last section. Others: WSAEOPNOTSUPP.
+ * the two functions that a provider may lack: WSPRdmaRead and
+ * WSPMemoryRegistrationCacheCallback. SIO_ADDRESS_LIST_QUERY: SOCKET_ADDRESS_LIST
+ * of the local addresses this SAN can be reached at (WSAENOBUFS). Both need no socket: s
+ * may be INVALID_SOCKET. SIO_WSDIRECT_*: last section. Others: WSAEOPNOTSUPP.
+ * WSAEFAULT also: lpvInBuffer is too small, or a pointer that is needed is NULL.
  */
 typedef int (WSPAPI *LPWSPIOCTL)(SOCKET s, DWORD dwIoControlCode, LPVOID lpvInBuffer,
 				 DWORD cbInBuffer, LPVOID lpvOutBuffer, DWORD cbOutBuffer,
@@ -379,8 +404,9 @@ typedef struct _WSPPROC_TABLE {
 
 /**
  * WSPRegisterMemory - make memory usable in requests of this process
- * @s: any socket that is connecting or connected (WSAENOTCONN): it names the adapter
- * @dwFlags: MEM_READ, MEM_WRITE or both (WSAEINVAL)
+ * @s: any socket that is connecting or connected, or bound to an address of an adapter
+ *	(WSAENOTCONN): it names the adapter
+ * @dwFlags: MEM_READ, MEM_WRITE or both (WSAEINVAL), and perhaps MEM_WSDIRECT_KEPT
  * Returns a handle for WSABUFEX, or NULL: WSAENOBUFS (memory-lock limit, adapter
  * full), WSAEFAULT (not wholly a valid range with those rights), WSAEINVAL (empty).
  * The same range may yield the same handle; each call has its own deregister. The
@@ -394,19 +420,23 @@ typedef HANDLE (WSPAPI *LPFN_WSPREGISTERMEMORY)(SOCKET s, PVOID lpBuffer, DWORD 
 
 /**
  * WSPDeregisterMemory - give one registration back
- * WSAEINVAL: never registered, or in use by a request that is not complete. The
- * provider may keep it cached.
+ * @s: the socket that it was made through
+ * WSAEINVAL: never registered through this socket, or in use by a request that is not
+ * complete or by an exposure. The provider may keep it cached.
  */
 typedef int (WSPAPI *LPFN_WSPDEREGISTERMEMORY)(SOCKET s, HANDLE Handle, LPINT lpErrno);
 
 /**
  * WSPRegisterRdmaMemory - expose memory to the peer of this connection
- * @dwFlags: MEM_READ (the peer may WSPRdmaRead) or MEM_WRITE (WSPRdmaWrite) or both
+ * @dwFlags: MEM_READ (the peer may WSPRdmaRead) or MEM_WRITE (WSPRdmaWrite) or both, and
+ *	perhaps MEM_WSDIRECT_REGISTERED
  * @lpRdmaBufferDescriptor: out: what the peer needs; opaque, to be sent to it
  * @lpdwDescriptorLength: in: room; out: bytes written, or needed when WSAEFAULT
  * The peer may use the descriptor as soon as a message sent after this call has
  * reached it, and not before.
- * Errors: as WSPRegisterMemory; WSAENOTCONN; WSAEFAULT also when the room is too small.
+ * Errors: as WSPRegisterMemory; WSAENOTCONN also when the connection is over; WSAEFAULT also
+ * when the room is too small. For registered memory: WSAEINVAL (a handle that is none or of
+ * another adapter), WSAEACCES (registered without the rights), WSAEFAULT (outside of it).
  */
 typedef int (WSPAPI *LPFN_WSPREGISTERRDMAMEMORY)(SOCKET s, PVOID lpBuffer, DWORD dwBufferLength,
 						 DWORD dwFlags, LPVOID lpRdmaBufferDescriptor,
@@ -416,19 +446,22 @@ typedef int (WSPAPI *LPFN_WSPREGISTERRDMAMEMORY)(SOCKET s, PVOID lpBuffer, DWORD
  * WSPDeregisterRdmaMemory - hide it again
  * @lpRdmaBufferDescriptor: as WSPRegisterRdmaMemory wrote it
  * When it returns 0 the peer can no longer reach the memory, whatever it tries;
- * also when the connection has broken. WSAEINVAL: no such exposure.
+ * also when the connection has broken. A peer that takes no messages can delay that for
+ * some seconds; then the connection is broken. WSAEINVAL: no such exposure.
  */
 typedef int (WSPAPI *LPFN_WSPDEREGISTERRDMAMEMORY)(SOCKET s, LPVOID lpRdmaBufferDescriptor,
 						   DWORD dwDescriptorLength, LPINT lpErrno);
 
 /**
  * WSPRdmaRead, WSPRdmaWrite - move bytes from, to memory that the peer exposed
- * @lpBuffers: own memory, at most WSDIRECT_MAX_BUFFERS and SO_MAX_RDMA_SIZE bytes
- *	together (WSAEMSGSIZE), registered MEM_WRITE for a read, MEM_READ for a write
+ * @lpBuffers: own memory, at least one, at most WSDIRECT_MAX_BUFFERS (WSAEINVAL) and
+ *	SO_MAX_RDMA_SIZE bytes together (WSAEMSGSIZE), registered MEM_WRITE for a read,
+ *	MEM_READ for a write
  * @lpTargetBufferDescriptor: from the peer; checked before use
  * @dwTargetBufferOffset: first byte, counted from the start of the exposed memory
- * @dwFlags: 0
- * Otherwise as WSPSend. WSAEINVAL: a descriptor that is malformed; WSAEACCES: without
+ * @lpdwNumberOfBytesRead, @lpdwNumberOfBytesWritten: ignored
+ * @dwFlags: 0 (WSAEOPNOTSUPP)
+ * Otherwise as WSPSend, errors too. WSAEINVAL: a descriptor that is malformed; WSAEACCES: without
  * the right; WSAEFAULT: the bytes asked for lie outside it. A descriptor that the
  * peer invented or has hidden again ends the connection, not the process: the
  * request completes with WSAECONNRESET.
@@ -456,7 +489,8 @@ typedef int (WSPAPI *LPFN_WSPRDMAWRITE)(SOCKET s, LPWSABUFEX lpBuffers, DWORD dw
  *	that overlaps it leaves the cache and every adapter; one that a request
  *	still uses leaves the cache now and the adapter with that request.
  * Called by the switch, from any thread but never from within a provider call.
- * SOCKET_ERROR: WSAEFAULT (cached, but cannot be released), WSAEINVAL (never cached).
+ * SOCKET_ERROR: WSAEFAULT (cached, but cannot be released), WSAEINVAL (never cached),
+ * WSANOTINITIALISED.
  */
 typedef int (WSPAPI *LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK)(LPVOID lpvAddress, SIZE_T Size,
 							      LPINT lpErrno);
@@ -467,7 +501,8 @@ typedef int (WSPAPI *LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK)(LPVOID lpvAddress,
  *	socket is busy meanwhile
  * After it, WSA_OVERLAPPED_PENDING tells the truth about every request of the socket.
  * Never blocks. Returns 0, or SOCKET_ERROR: WSAECONNRESET when the connection is over and
- * every request has completed, WSAENOTCONN on a socket that never was connected.
+ * every request has completed, WSAENOTCONN on a socket that was not asked to connect, or
+ * whose adapter is not known yet.
  */
 typedef int (WSPAPI *LPFN_WSDIRECT_POLL)(SOCKET s, DWORD dwLooks, LPINT lpErrno);
 
@@ -593,7 +628,8 @@ int WSPAPI WSPStartupEx(WORD wVersionRequested, LPWSPDATA lpWSPData,
 #define MSG_WSDIRECT_INLINE	0x02000000
 
 /*
- * out: int, a descriptor that becomes readable when an armed socket has a completion.
+ * out: int, a descriptor that becomes readable when an armed socket has a completion; when
+ * the device is gone it has an error (POLLERR), which wakes as well.
  * It is the provider's: the caller may only wait on it (poll, epoll), not read or
  * close it. Valid until WSPCloseSocket, which closes it (so leave epoll sets first).
  * Needs a socket that is connected, or on which FD_CONNECT was reported (WSAENOTCONN).
@@ -605,10 +641,12 @@ int WSPAPI WSPStartupEx(WORD wVersionRequested, LPWSPDATA lpWSPData,
 /*
  * in: DWORD. Takes back readiness of the completion descriptor and asks for it at
  * the next completion: any, or WSDIRECT_ARM_SOLICITED: only a received solicited
- * message. The end of the connection counts for both. Completions from before this call do not count: arm, poll
- * once more, sleep only if that brought nothing. Never blocks; free of system calls
- * when the socket is known to be armed at least as widely.
+ * message. The end of the connection counts for both. Completions from before this call
+ * do not count: arm, poll once more, sleep only if that brought nothing. Never blocks; free
+ * of system calls when the socket is known to be armed at least as widely.
  * Whoever arms takes other threads' wake-ups too: they must be told by other means.
+ * WSAEINVAL (what to arm for), WSAENOTCONN (no completion descriptor), WSAENETDOWN (the
+ * device failed).
  */
 #define SIO_WSDIRECT_ARM			_WSAIOW(IOC_VENDOR, 2)
 #define WSDIRECT_ARM_ANY		0
@@ -616,13 +654,13 @@ int WSPAPI WSPStartupEx(WORD wVersionRequested, LPWSPDATA lpWSPData,
 
 /*
  * out: int, the descriptor of what watches this process's registered memory, from
- * which the switch reads struct wsdirect_event (uapi/wsdirect.h) and for each calls
+ * which the switch reads struct wsdirect_event (<wsdirect.h>) and for each calls
  * WSPMemoryRegistrationCacheCallback. Needs no socket. WSAEOPNOTSUPP: nothing watches.
  * Valid until the last WSPCleanup.
  */
 #define SIO_WSDIRECT_MEMORY_DESCRIPTOR		_WSAIOR(IOC_VENDOR, 3)
 
-/* out: the sockaddr of this end, of the peer. WSAENOTCONN for the latter without a peer. */
+/* out: the sockaddr of this end, of the peer. WSAENOTCONN: it has none. */
 #define SIO_WSDIRECT_LOCAL_ADDRESS		_WSAIOR(IOC_VENDOR, 5)
 #define SIO_WSDIRECT_PEER_ADDRESS		_WSAIOR(IOC_VENDOR, 6)
 
