@@ -136,8 +136,13 @@ static bool window_invalidate(struct san_socket *socket, struct exposure *exposu
 		.key = exposure->descriptor.key,
 	};
 
-	if (socket->state != SOCKET_CONNECTED || queue_submit(socket, &work))
+	if (socket->state != SOCKET_CONNECTED)
 		return false;
+	if (queue_submit(socket, &work)) {
+		/* Before the window is freed: its binding may be a request that waits for room. */
+		socket_break(socket, WSAECONNRESET, "exposed memory could not be hidden");
+		return false;
+	}
 	wait_finished(socket, exposure, &finished);
 	/* Flushed rather than done when the connection broke meanwhile. */
 	if (socket->state != SOCKET_CONNECTED)
