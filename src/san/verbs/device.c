@@ -171,12 +171,14 @@ void device_close_all(void)
 {
 	while (devices) {
 		struct device *device = devices;
+		int error;
 
 		devices = device->next;
 		memory_device_remove(device);
-		if (ibv_dealloc_pd(device->pd))
-			log_error("verbs: %s: a protection domain is in use: %s", device->name,
-				  log_errno_name(errno));
+		error = ibv_dealloc_pd(device->pd);
+		if (error)
+			log_error("verbs: %s: cannot free a protection domain: %s", device->name,
+				  log_errno_name(error));
 		gate_enter();
 		ibv_close_device(device->context);
 		gate_leave();

@@ -588,20 +588,23 @@ void queue_break(struct san_socket *socket)
 void queue_destroy(struct san_socket *socket)
 {
 	struct queue *queue = &socket->queue;
+	int error;
 
 	/* What arrived or left before is so reported. */
 	queue_poll(socket);
 	end_pair(socket);
 	if (queue->cq) {
 		ibv_ack_cq_events(queue->cq, queue->unacknowledged);
-		if (ibv_destroy_cq(queue->cq))
+		error = ibv_destroy_cq(queue->cq);
+		if (error)
 			log_error("verbs: %s: cannot destroy a completion queue: %s",
-				  socket->device->name, log_errno_name(errno));
+				  socket->device->name, log_errno_name(error));
 		queue->cq = NULL;
 	}
-	if (queue->channel && ibv_destroy_comp_channel(queue->channel))
+	error = queue->channel ? ibv_destroy_comp_channel(queue->channel) : 0;
+	if (error)
 		log_error("verbs: %s: cannot destroy a completion channel: %s",
-			  socket->device->name, log_errno_name(errno));
+			  socket->device->name, log_errno_name(error));
 	queue->channel = NULL;
 	queue->watched = false;
 	free(queue->send.slots);
