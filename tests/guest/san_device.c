@@ -27,6 +27,7 @@ static _Atomic enum { BREAKS, FAILS, DOES_NOTHING } breaking;
 static _Atomic bool removal;		/* the end of a connection is told as that of the device */
 static _Atomic bool held_up;		/* the connection manager tells nothing for now */
 static _Atomic bool refuses_receives;
+static _Atomic bool keeps_queues;	/* completion queues cannot be destroyed */
 static _Atomic bool hung_up;		/* a device's own events have ended */
 static _Atomic int looks;		/* for those events */
 static struct ibv_context *opened;	/* the last one */
@@ -55,6 +56,11 @@ EXPORT int rdma_get_cm_event(struct rdma_event_channel *channel, struct rdma_cm_
 	if (!result && removal && (*event)->event == RDMA_CM_EVENT_DISCONNECTED)
 		(*event)->event = RDMA_CM_EVENT_DEVICE_REMOVAL;
 	return result;
+}
+
+EXPORT int ibv_destroy_cq(struct ibv_cq *cq)
+{
+	return keeps_queues ? EIO : NEXT(ibv_destroy_cq)(cq);
 }
 
 /* What each side of a connection can answer is less than what the other can ask for. */
@@ -288,6 +294,19 @@ static void lose_hiding(int how)
 	check_clean();
 }
 
+/* What it does not let go of holds no descriptors of this process. */
+static void lose_queues(void)
+{
+	int before = descriptors_open();
+	struct san_pair pair;
+
+	keeps_queues = true;
+	san_pair_open(&pair);
+	san_pair_close(&pair);
+	keeps_queues = false;
+	check_error(descriptors_open(), before);
+}
+
 /* Its own events end: the provider's thread looks once and no more. */
 static void lose_events(void)
 {
@@ -315,6 +334,7 @@ int main(void)
 	lose_by_completion();
 	lose_hiding(FAILS);
 	lose_hiding(DOES_NOTHING);
+	lose_queues();
 	san_stop();
 	lose_events();
 	check_error(resources_held("mr"), 0);

@@ -602,9 +602,12 @@ void queue_destroy(struct san_socket *socket)
 		queue->cq = NULL;
 	}
 	error = queue->channel ? ibv_destroy_comp_channel(queue->channel) : 0;
-	if (error)
+	if (error) {
 		log_error("verbs: %s: cannot destroy a completion channel: %s",
 			  socket->device->name, log_errno_name(error));
+		/* A lost device keeps the queue, which keeps the channel; not so the descriptor. */
+		system_close(queue->channel->fd);
+	}
 	queue->channel = NULL;
 	queue->watched = false;
 	free(queue->send.slots);
