@@ -279,10 +279,9 @@ int san_connect(SOCKET s, const struct sockaddr *name, int namelen, LPWSABUF lpC
 	if (!error && name->sa_family != socket->family)
 		error = WSAEAFNOSUPPORT;
 	if (!error) {
-		if (lpCallerData) {
+		socket->caller_data_length = lpCallerData ? (uint8_t)lpCallerData->len : 0;
+		if (lpCallerData)
 			memcpy(socket->caller_data, lpCallerData->buf, lpCallerData->len);
-			socket->caller_data_length = (uint8_t)lpCallerData->len;
-		}
 		socket->callee_data = lpCalleeData;
 		error = start_connecting(socket, name);
 	}
