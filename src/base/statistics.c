@@ -2,6 +2,9 @@
 /*
  * The statistics page: who makes it, who joins it, who removes it.
  *
+ * A process counts in private memory until it has a file: a program gets one
+ * at its start, a child of fork only when it counts something, since many
+ * children end by _exit(), which leaves the file, and few of them connect.
  * The first copy of this code in a process (the preload library's, usually)
  * makes the file; another copy (the provider's) finds it and joins. A file
  * that bears our pid may also be left over from a dead process, or from the
@@ -11,8 +14,9 @@
  * ever joined, and the file's blocks are allocated before it is mapped: a full
  * file system must not turn counting into SIGBUS.
  *
- * Order: counters are relaxed everywhere. Each stands alone, and a reader wants
- * a sum that was true at some time lately.
+ * Order: counters in a file are relaxed. Each stands alone, and a reader wants
+ * a sum that was true at some time lately. Those in private memory are in one
+ * order with the store of the page that takes them over: none is lost.
  */
 #include "statistics.h"
 
@@ -70,12 +74,15 @@ static const char *const helps[STATISTIC_COUNT] = {
 static struct statistics_page private_page;
 
 /*
- * Where this copy counts. Stored with release by statistics_open(), paired with the
- * acquire load in page_current(), so that who sees a new page sees its header.
+ * Where this copy counts. Stored by page_open(), loaded with acquire in page_current(), so that
+ * who sees a new page sees its header.
  */
 static struct statistics_page *_Atomic current_page = &private_page;
 
-/* Both are changed in statistics_open() and, in a child, by statistics_forked(). */
+/* In a child: the first that counts asks for the file. */
+static atomic_bool page_due;
+
+/* Both are changed by page_open() and, in a child, by statistics_forked(). */
 static pid_t page_creator;	/* the process whose end removes the file; 0: not ours to remove */
 static char page_path[PATH_MAX];
 
@@ -118,12 +125,11 @@ int statistics_path(pid_t pid, char *path, size_t size)
 	return 0;
 }
 
-/* @at: where the page must be, or NULL. */
-static struct statistics_page *page_map(int fd, struct statistics_page *at)
+static struct statistics_page *page_map(int fd)
 {
 	int saved = errno;
-	struct statistics_page *page = mmap(at, sizeof(*page), PROT_READ | PROT_WRITE,
-					    MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+	struct statistics_page *page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE,
+					    MAP_SHARED, fd, 0);
 
 	errno = saved;
 	return page == MAP_FAILED ? NULL : page;
@@ -171,7 +177,7 @@ static bool page_is_ours(struct statistics_page *page, pid_t pid)
 }
 
 /* Maps a new file; NULL and *error (-EEXIST among others) where that fails. */
-static struct statistics_page *page_create(struct statistics_page *at, pid_t pid, int *error)
+static struct statistics_page *page_create(pid_t pid, int *error)
 {
 	struct statistics_page *page = NULL;
 	int fd = system_open(page_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -182,7 +188,7 @@ static struct statistics_page *page_create(struct statistics_page *at, pid_t pid
 	}
 	*error = page_allocate(fd);
 	if (*error == 0) {
-		page = page_map(fd, at);
+		page = page_map(fd);
 		*error = page ? 0 : -ENOMEM;
 	}
 	system_close(fd);
@@ -196,7 +202,7 @@ static struct statistics_page *page_create(struct statistics_page *at, pid_t pid
 }
 
 /* Maps the file that is there, if it is this program's. */
-static struct statistics_page *page_join(struct statistics_page *at, pid_t pid)
+static struct statistics_page *page_join(pid_t pid)
 {
 	struct statistics_page *page;
 	struct stat st;
@@ -209,22 +215,17 @@ static struct statistics_page *page_join(struct statistics_page *at, pid_t pid)
 		system_close(fd);
 		return NULL;
 	}
-	/* At a place of its own first: what is at @at must stay if the page is not ours. */
-	page = page_map(fd, NULL);
+	page = page_map(fd);
 	if (page && !page_is_ours(page, pid)) {
 		munmap(page, sizeof(*page));
 		page = NULL;
-	}
-	if (page && at) {
-		munmap(page, sizeof(*page));
-		page = page_map(fd, at);
 	}
 	system_close(fd);
 	return page;
 }
 
-/* Makes or joins the page of process @pid, mapped at @at if given. */
-static struct statistics_page *page_obtain(struct statistics_page *at, pid_t pid)
+/* Makes or joins the page of process @pid. */
+static struct statistics_page *page_obtain(pid_t pid)
 {
 	struct statistics_page *page;
 	int error;
@@ -234,12 +235,12 @@ static struct statistics_page *page_obtain(struct statistics_page *at, pid_t pid
 	error = statistics_path(pid, page_path, sizeof(page_path));
 	/* Twice: what is not ours is replaced, unless its directory forbids. */
 	for (int attempt = 0; error == 0 && attempt < 2; attempt++) {
-		page = page_create(at, pid, &error);
+		page = page_create(pid, &error);
 		if (page)
 			return page;
 		if (error != -EEXIST)
 			break;
-		page = page_join(at, pid);
+		page = page_join(pid);
 		if (page)
 			return page;
 		error = system_unlink(page_path);
@@ -249,28 +250,44 @@ static struct statistics_page *page_obtain(struct statistics_page *at, pid_t pid
 	return NULL;
 }
 
-static void statistics_start(void)
+/*
+ * What was counted in private memory goes to the file. The load of the page follows the addition
+ * (or page_open()'s store) in one order for all: of two threads, one of which stores the page and
+ * one of which adds to private memory, the later one sees both.
+ */
+static void private_page_empty(void)
+{
+	struct statistics_page *page = atomic_load(&current_page);
+
+	if (page == &private_page)
+		return;
+	for (int i = 0; i < STATISTIC_COUNT; i++) {
+		uint64_t early = 0;
+
+		for (int shard = 0; shard < PAGE_SHARDS; shard++)
+			early += atomic_exchange(&private_page.shards[shard].counters[i], 0);
+		atomic_fetch_add_explicit(&page->shards[OWN_SHARDS].counters[i], early,
+					  memory_order_relaxed);
+	}
+}
+
+/* Async-signal-safe. */
+static void page_open(void)
 {
 	int saved = errno;
-	struct statistics_page *page;
+	struct statistics_page *page = page_obtain(system_getpid());
 
-	settings_open();
-	page = page_obtain(NULL, system_getpid());
 	if (page) {
-		for (int i = 0; i < STATISTIC_COUNT; i++) {
-			uint64_t early = 0;
-
-			for (int shard = 0; shard < PAGE_SHARDS; shard++)
-				early += atomic_exchange_explicit(
-					&private_page.shards[shard].counters[i], 0,
-					memory_order_relaxed);
-			atomic_fetch_add_explicit(&page->shards[OWN_SHARDS].counters[i], early,
-						  memory_order_relaxed);
-		}
-		/* Pairs with the acquire load in page_current(). */
-		atomic_store_explicit(&current_page, page, memory_order_release);
+		atomic_store(&current_page, page);
+		private_page_empty();
 	}
 	errno = saved;
+}
+
+static void statistics_start(void)
+{
+	settings_open();
+	page_open();
 }
 
 void statistics_open(void)
@@ -282,25 +299,20 @@ void statistics_forked(void)
 {
 	struct statistics_page *page = page_current();
 	int saved = errno;
-	void *private;
 
 	page_creator = 0;
 	/* The page to come starts to give shards away anew. */
 	statistics_own = NULL;
-	if (page == &private_page) {
-		memset(&private_page, 0, sizeof(private_page));
-		return;
-	}
+	memset(&private_page, 0, sizeof(private_page));
+	atomic_store(&current_page, &private_page);
+	atomic_store(&page_due, true);
 	/*
-	 * In place, so that no pointer changes. Private memory first: it takes the
-	 * parent's page away even where a file of our own cannot be had.
+	 * Private memory takes the place of the parent's page: a signal handler that forks may
+	 * have interrupted an addition to it.
 	 */
-	private = mmap(page, sizeof(*page), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	if (private == MAP_FAILED)
-		atomic_store_explicit(&current_page, &private_page, memory_order_relaxed);
-	else
-		page_obtain(page, system_getpid());
+	if (page != &private_page)
+		mmap(page, sizeof(*page), PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	errno = saved;
 }
 
@@ -322,7 +334,7 @@ static uint64_t *take_own(struct statistics_page *page)
 {
 	uint32_t shard;
 
-	/* statistics_start() empties the private page while others may count: nobody's own. */
+	/* The private page is emptied while others may count: nobody's own. */
 	if (page == &private_page ||
 	    atomic_load_explicit(&page->owned_shards, memory_order_relaxed) >= OWN_SHARDS)
 		return NULL;
@@ -334,6 +346,11 @@ void statistic_add_shared(enum statistic which, uint64_t amount)
 {
 	struct statistics_page *page = page_current();
 
+	if (page == &private_page && atomic_load_explicit(&page_due, memory_order_relaxed) &&
+	    atomic_exchange(&page_due, false)) {
+		page_open();
+		page = page_current();
+	}
 	statistics_own = take_own(page);
 	if (statistics_own) {
 		statistic_add(which, amount);
@@ -341,8 +358,9 @@ void statistic_add_shared(enum statistic which, uint64_t amount)
 	}
 	if (!shared_shard)
 		shared_shard = 1 + (uint32_t)system_gettid() % SHARED_SHARDS;
-	atomic_fetch_add_explicit(&page->shards[OWN_SHARDS + shared_shard - 1].counters[which],
-				  amount, memory_order_relaxed);
+	atomic_fetch_add(&page->shards[OWN_SHARDS + shared_shard - 1].counters[which], amount);
+	if (page == &private_page)
+		private_page_empty();
 }
 
 uint64_t statistic_read(enum statistic which)

@@ -8,8 +8,9 @@
  * Counting never fails: without a file (an empty setting asks for none) the
  * page is private memory.
  *
- * The file goes when the program ends, unless it ends by a signal, _exit() or
- * exec(): tools should remove pages of processes that are gone.
+ * A child of fork has a file from its first addition on. The file goes when the
+ * program ends, unless it ends by a signal, _exit() or exec(): tools should
+ * remove pages of processes that are gone.
  */
 #ifndef WSD_BASE_STATISTICS_H
 #define WSD_BASE_STATISTICS_H
@@ -61,7 +62,7 @@ enum statistic {
 /* Maps the page; idempotent; called from each library's constructor or at its start. */
 void statistics_open(void);
 
-/* After fork in the child: a page of its own. Async-signal-safe. */
+/* After fork in the child: it counts anew, in a page of its own. Async-signal-safe. */
 void statistics_forked(void);
 
 /* For statistic_add() alone: this thread's own counters, NULL while it has none, and the way then. */

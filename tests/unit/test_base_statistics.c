@@ -120,6 +120,7 @@ static void *count_together(void *unused)
 /* What the threads of a child own is given away anew. */
 START_TEST(threads_of_a_child_lose_no_addition)
 {
+	struct statistics_snapshot snapshot;
 	pthread_t other;
 	pid_t child;
 	int status;
@@ -134,7 +135,9 @@ START_TEST(threads_of_a_child_lose_no_addition)
 			_exit(2);
 		count_together(NULL);
 		pthread_join(other, NULL);
-		_exit(statistic_read(STATISTIC_cache_hits) != 2 * 50 * 2 * ADDITIONS);
+		if (statistics_load(path_of(getpid()), &snapshot))
+			_exit(3);
+		_exit(snapshot.values[STATISTIC_cache_hits] != 2 * 50 * 2 * ADDITIONS);
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_int_eq(status, 0);
@@ -255,6 +258,36 @@ START_TEST(child_counts_apart_and_leaves_the_parents_page)
 }
 END_TEST
 
+/* However many, and they end as they like. */
+START_TEST(child_that_counts_nothing_has_no_page)
+{
+	pid_t child;
+	int status;
+
+	statistics_open();
+	statistic_add(STATISTIC_resets, 7);
+	child = fork();
+	if (child == 0) {
+		statistics_forked();
+		if (statistic_read(STATISTIC_resets) != 0 ||
+		    access(path_of(getpid()), F_OK) == 0)
+			_exit(1);
+		/* Its own child can still have one. */
+		child = fork();
+		if (child == 0) {
+			statistics_forked();
+			statistic_add(STATISTIC_resets, 1);
+			_exit(access(path_of(getpid()), F_OK) ? 2 : 0);
+		}
+		waitpid(child, &status, 0);
+		_exit(status != 0);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(access(path_of(child), F_OK), -1);
+}
+END_TEST
+
 START_TEST(child_that_was_not_told_leaves_the_parents_page)
 {
 	pid_t child;
@@ -320,6 +353,7 @@ int main(void)
 	tcase_add_test(tests, page_goes_when_the_program_ends);
 	tcase_add_test(tests, page_stays_when_asked_to);
 	tcase_add_test(tests, child_counts_apart_and_leaves_the_parents_page);
+	tcase_add_test(tests, child_that_counts_nothing_has_no_page);
 	tcase_add_test(tests, child_that_was_not_told_leaves_the_parents_page);
 	tcase_add_test(tests, other_files_are_refused);
 	tcase_add_test(tests, every_counter_has_a_name);
