@@ -5,11 +5,11 @@
 # Needs WSDIRECT_BUILD, and the guest that tools/vm makes: rxe0 on 10.77.0.1.
 
 set -u
-build=${WSDIRECT_BUILD:?names the build directory}
 if [ -z "${WSDIRECT_GUEST:-}" ]; then
 	echo "this test needs the guest: tools/vm -- $0 $*"
 	exit 77
 fi
+build=${WSDIRECT_BUILD:?names the build directory}
 
 address=10.77.0.1
 preload=$build/src/preload/libwsdirect-preload.so

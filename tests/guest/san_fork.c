@@ -107,6 +107,7 @@ int main(void)
 	parent = fork();
 	check(parent >= 0);
 	if (!parent) {
+		close(go[1]);
 		check(read(go[0], &port, sizeof(port)) == sizeof(port));
 		in_parent(port);
 	}

@@ -48,6 +48,7 @@ int main(void)
 	pid = fork();
 	check(pid >= 0);
 	if (!pid) {
+		close(ready[1]);
 		check(read(ready[0], &port, sizeof(port)) == sizeof(port));
 		child(port);
 	}
