@@ -9,21 +9,27 @@ case $wsdirect_build in
 esac
 wsdirect_preload=$wsdirect_build/src/preload/libwsdirect-preload.so
 wsdirect_provider=$wsdirect_build/src/san/verbs/libwsdirect-verbs.so
+wsdirect_module=$wsdirect_build/kmod/wsdirect.ko
 export WSDIRECT_BUILD=$wsdirect_build
 
-# Builds what changed since the last time. With the argument native, without the module that
-# the guest's kernel would load.
+# build_all KERNEL: builds what changed since the last time, with the module for that kernel of
+# the guest. KERNEL may be native: then what is configured of the module stays as it is.
 build_all()
 {
 	local kdir=
 
+	if [ "$1" != native ]; then
+		kdir=$("$wsdirect_tools/setup" --kernel "$1" --print-kdir) || die "no kernel headers"
+	fi
 	if [ ! -e "$wsdirect_build/build.ninja" ]; then
-		if [ "${1:-}" != native ]; then
-			kdir=$("$wsdirect_tools/setup" --print-kdir) || die "no kernel headers"
-		fi
 		say "configuring $wsdirect_build"
 		meson setup "$wsdirect_build" "$wsdirect_top" -Dwerror=true -Dkernel_headers="$kdir" >&2 ||
 			die "meson could not configure the build"
+	elif [ -n "$kdir" ] && ! grep -qF "KDIR=$kdir " "$wsdirect_build/build.ninja"; then
+		# Configured by hand, or for another kernel.
+		say "configuring $wsdirect_build for kernel $1"
+		meson setup --reconfigure "$wsdirect_build" -Dkernel_headers="$kdir" >/dev/null ||
+			die "meson could not configure the build anew"
 	fi
 	# The build has looked for what is measured beside wsdirect when it was configured.
 	if pkg-config --exists libfabric ucx-uct &&
