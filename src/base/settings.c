@@ -70,7 +70,7 @@ static const char *const tool_variables[] = {
 	VARIABLE_PREFIX "OUT",
 };
 
-/* All of it is written by settings_load() only, under settings_once. */
+/* All of it is written by settings_load() and its like only, under settings_once. */
 uint64_t setting_numbers[SETTING_NUMBERS] = {
 	SETTINGS_LIST(SETTING_NUMBER_INITIAL, SETTING_SKIP_TEXT)
 };
@@ -79,6 +79,7 @@ static const char *texts[SETTING_TEXTS] = {
 };
 static bool from_environment[SETTINGS_COUNT];	/* so the file does not count */
 static char text_values[SETTING_TEXTS][TEXT_SIZE];
+static bool file_failed;
 
 static pthread_once_t settings_once = PTHREAD_ONCE_INIT;
 
@@ -264,8 +265,10 @@ static void file_lines(int fd, struct source *source)
 
 		if (got == -EINTR)
 			continue;
-		if (got < 0)
+		if (got < 0) {
+			file_failed = true;
 			source_complain(source, "read", "%s", log_errno_name((int)got));
+		}
 		more = got > 0;
 		filled += more ? (size_t)got : 0;
 		while ((newline = memchr(buffer + start, '\n', filled - start))) {
@@ -304,11 +307,13 @@ static void file_read(bool report)
 	if (fd < 0) {
 		bool asked = from_environment[setting_find("config", strlen("config"), false)];
 
-		if (report && (asked || (fd != -ENOENT && fd != -ENOTDIR)))
+		file_failed = asked || (fd != -ENOENT && fd != -ENOTDIR);
+		if (report && file_failed)
 			log_error("config %s: %s", path, log_errno_name(fd));
 		return;
 	}
-	if (system_fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+	file_failed = system_fstat(fd, &st) < 0 || !S_ISREG(st.st_mode);
+	if (!file_failed)
 		file_lines(fd, &source);
 	else if (report)
 		log_error("config %s: not a regular file", path);
@@ -354,30 +359,46 @@ static bool library_is_first(void)
 	return search.first;
 }
 
-static void settings_load(void)
+static void sources_read(bool report)
 {
 	/*
 	 * A set-user-ID program would open files and load a provider with rights
 	 * its caller does not have: there the caller's environment has no say.
 	 */
-	bool environment = !getauxval(AT_SECURE);
+	if (!getauxval(AT_SECURE))
+		environment_read(report);
+	file_read(report);
+}
+
+static void settings_load(void)
+{
 	int saved = errno;
 
-	if (environment)
-		environment_read(false);
-	file_read(false);
+	sources_read(false);
 	log_start();
-	if (log_threshold != LOG_OFF && library_is_first()) {
-		if (environment)
-			environment_read(true);
-		file_read(true);
-	}
+	if (log_threshold != LOG_OFF && library_is_first())
+		sources_read(true);
 	errno = saved;
 }
 
 void settings_open(void)
 {
 	pthread_once(&settings_once, settings_load);
+}
+
+static void settings_load_silently(void)
+{
+	sources_read(false);
+}
+
+void settings_open_silently(void)
+{
+	pthread_once(&settings_once, settings_load_silently);
+}
+
+bool settings_file_failed(void)
+{
+	return file_failed;
 }
 
 const char *setting_text(enum setting_text which)

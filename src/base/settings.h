@@ -57,6 +57,12 @@ enum setting_text {
 /* Parses environment and file; idempotent, called from each library's constructor. */
 void settings_open(void);
 
+/* Instead of settings_open(), where the program started next reports bad values: no log. */
+void settings_open_silently(void);
+
+/* Whether the file of settings could not be read, though it is there or was asked for. */
+bool settings_file_failed(void);
+
 /* Valid after settings_open(); written by it alone, never change afterwards, so need no lock. */
 extern uint64_t setting_numbers[SETTING_NUMBERS];
 

@@ -25,6 +25,10 @@ expect_line out '^info 5 two=three$'
 expect_status 0 "$wsdirect" run -p /some/where sh -c 'echo "$WSDIRECT_PROVIDER"'
 expect_line out '^/some/where$'
 
+# What is wrong with a setting is said once, by the library.
+WSDIRECT_POLL_TIME=soon expect_status 0 "$wsdirect" run true
+[ "$(grep -c POLL_TIME "$scratch/err")" -eq 1 ] || fail "not one line: $(cat "$scratch/err")"
+
 expect_status 125 "$wsdirect" run
 expect_line err 'no program given'
 expect_status 125 "$wsdirect" run --nonsense true

@@ -27,4 +27,11 @@ WSDIRECT_POLL_TIME=soon WSDIRECT_NONSENSE=1 expect_status 0 "$wsdirect" settings
 expect_line out '^poll_time = 50$'
 expect_line err "WSDIRECT_POLL_TIME: 'soon' is not a number"
 expect_line err 'WSDIRECT_NONSENSE: no such setting'
+WSDIRECT_RULES='listen tcp; bogus' expect_status 0 "$wsdirect" settings --brief
+expect_line out '^rules = listen tcp; bogus$'
+expect_line err 'malformed rule "bogus"'
+WSDIRECT_CONFIG=/nonexistent expect_status 1 "$wsdirect" settings
+expect_line err '/nonexistent: ENOENT'
+WSDIRECT_CONFIG=/ expect_status 1 "$wsdirect" settings
+expect_line err 'not a regular file'
 expect_status 2 "$wsdirect" settings nonsense

@@ -160,7 +160,7 @@ int command_run(int argc, char **argv)
 	}
 	error = set_preload(library);
 	/* Beside the preload library only once both are installed. */
-	settings_open();
+	settings_open_silently();
 	if (!error && !setting_text(SETTING_provider)[0] && !library_find_provider(provider))
 		error = set_setting("provider", strlen("provider"), provider);
 	if (error) {

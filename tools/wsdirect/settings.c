@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * wsdirect settings: every setting as a program started from here would have
- * it. A bad value in the environment or the file is reported by the same code,
- * in the same words, as in the program.
+ * it. A bad value in the environment or the file, or a malformed rule, is
+ * reported by the same code, in the same words, as in the program.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "choice.h"
 #include "command.h"
 #include "settings.h"
 
@@ -77,10 +78,11 @@ int command_settings(int argc, char **argv)
 		return command_usage_error("settings");
 	}
 	settings_open();
+	choice_open();
 #define PRINT_NUMBER(name, initial, least, most, text) \
 	print_number(#name, setting_number(SETTING_##name), initial, least, most, text, brief);
 #define PRINT_TEXT(name, initial, text) \
 	print_text(#name, setting_text(SETTING_##name), initial, text, brief);
 	SETTINGS_LIST(PRINT_NUMBER, PRINT_TEXT)
-	return EXIT_SUCCESS;
+	return settings_file_failed() ? EXIT_FAILURE : EXIT_SUCCESS;
 }
