@@ -41,10 +41,15 @@ static bool parse_target(char *text, struct rule *rule)
 		if (!end)
 			return false;
 		*end++ = '\0';
+		if (*end && *end != '/' && *end != ':')
+			return false;
 		bits = *end == '/' ? end : NULL;
 		port = strchr(end, ':');
 	} else {
-		port = strrchr(text, ':');
+		port = strchr(text, ':');
+		/* Is "fd77::1:5" a port of fd77::1? */
+		if (port && strchr(port + 1, ':'))
+			return false;
 		bits = strchr(text, '/');
 	}
 	if (port)
@@ -126,7 +131,8 @@ static void parse_rules(void)
 			rule_count++;
 		else
 			log_error("switch: malformed rule \"%s\" is left out; a rule is [program NAME] "
-				  "[connect|listen] [ADDRESS[/BITS]][:PORT] tcp|san|auto", shown);
+				  "[connect|listen] [ADDRESS[/BITS]][:PORT] tcp|san|auto, an IPv6 "
+				  "address in brackets", shown);
 		if (rule_count == RULES_MOST)
 			break;
 	}
