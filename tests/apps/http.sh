@@ -21,8 +21,15 @@ fetch_large()
 	get --fail -o "$scratch/large" "http://$address:$port/large"
 }
 
+fetch_small()
+{
+	get --fail -o "$scratch/listing" "http://$address:$port/" &&
+		get -o /dev/null -w '%{http_code}' "http://$address:$port/none" >"$scratch/code"
+}
+
 over_rdma 8000 fetch_large
 [ "$(sha256sum <"$scratch/large")" = "$expected" ] || fail "the file's checksum is another"
-get --fail "http://$address:$port/" | grep -q '>large<' || fail "no listing"
-[ "$(get -o /dev/null -w '%{http_code}' "http://$address:$port/none")" = 404 ] || fail "no 404"
+over_rdma 10 fetch_small
+grep -q '>large<' "$scratch/listing" || fail "no listing"
+[ "$(<"$scratch/code")" = 404 ] || fail "no 404"
 retire
