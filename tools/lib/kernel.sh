@@ -2,7 +2,8 @@
 # Guest kernels: fetched from Debian's packages, unpacked in the cache, never installed.
 # Sourced after lib/common.sh and lib/packages.sh.
 #
-# A kernel NAME is complete when $wsdirect_cache/kernel-NAME/release exists. Then
+# A kernel NAME is complete when $wsdirect_cache/kernel-NAME/release exists (and, for debug, was
+# built with tools/guest/debug.config as it is now). Then
 #   kernel_load NAME  sets kernel_release, kernel_image (an uncompressed ELF vmlinux: without
 #   hardware virtualisation, unpacking itself is half of a kernel's boot), kernel_modules (the
 #   directory /lib/modules/RELEASE) and kernel_kdir (what `make -C KDIR M=...` needs).
@@ -22,6 +23,8 @@ kernel_load()
 	local directory=$wsdirect_cache/kernel-$1
 
 	[ -s "$directory/release" ] || return 1
+	# One of another configuration is none.
+	[ "$1" != debug ] || cmp -s "$wsdirect_tools/guest/debug.config" "$directory/config" || return 1
 	kernel_release=$(cat "$directory/release")
 	kernel_image=$directory/vmlinux
 	[ "$1" != debug ] || kernel_image=$directory/bzImage
