@@ -44,3 +44,27 @@ require_number()
 	''|*[!0-9]*|0*) usage_error "$1 needs a number above 0, not '$2'" ;;
 	esac
 }
+
+# run COMMAND...: what takes long, in the background and in a process group of its own, so that a
+# signal for us is taken at once and run_end can pass it on to all that the command started. In
+# the foreground bash would first wait for the command.
+run_group=
+run()
+{
+	local status
+
+	set -m
+	"$@" </dev/null &
+	run_group=$!
+	set +m
+	wait "$run_group"
+	status=$?
+	run_group=
+	return "$status"
+}
+
+# Ends what run started, for a trap. TERM, since what runs in the background may ignore INT.
+run_end()
+{
+	[ -z "$run_group" ] || { kill -- "-$run_group" && wait "$run_group"; } 2>/dev/null
+}
