@@ -86,13 +86,19 @@ static int pages_add_word(struct pages *pages, const char *word)
 	int error;
 
 	if (is_number(word)) {
-		error = statistics_path((pid_t)atol(word), path, sizeof(path));
+		long pid = strtol(word, NULL, 10);
+
+		if (pid < 1 || pid > INT_MAX) {
+			command_error("stat", "%s: not a process ID", word);
+			return -EINVAL;
+		}
+		error = statistics_path((pid_t)pid, path, sizeof(path));
 		if (!error)
 			error = statistics_load(path, &snapshot);
 		if (error == -ENOENT) {
 			command_error("stat", "process %s has no page in %s: %s", word,
 				      setting_text(SETTING_statistics),
-				      is_running((pid_t)atol(word)) ?
+				      is_running((pid_t)pid) ?
 				      "it is not under the library" : "there is no such process");
 			return error;
 		}
@@ -106,18 +112,25 @@ static int pages_add_word(struct pages *pages, const char *word)
 	return error;
 }
 
-static int is_page_name(const struct dirent *entry)
+/* Whose page a file of this name is; 0: it is none. */
+static pid_t page_name_pid(const char *name)
 {
 	int pid, end = 0;
 
-	return sscanf(entry->d_name, "wsdirect-%d.stat%n", &pid, &end) == 1 &&
-	       end == (int)strlen(entry->d_name);
+	return sscanf(name, "wsdirect-%d.stat%n", &pid, &end) == 1 && pid > 0 &&
+	       end == (int)strlen(name) ? pid : 0;
+}
+
+static int is_page_name(const struct dirent *entry)
+{
+	return page_name_pid(entry->d_name) != 0;
 }
 
 /*
  * Every page of the directory; with @clean, those of ended processes are
- * removed instead. Others' pages may be unreadable, or from another version:
- * that is not this caller's concern.
+ * removed instead, by their names: a page may be unfinished, or from another
+ * version. Others' pages may be unreadable, or must stay: that is not this
+ * caller's concern.
  */
 static int pages_add_directory(struct pages *pages, bool clean)
 {
@@ -134,13 +147,14 @@ static int pages_add_directory(struct pages *pages, bool clean)
 		struct statistics_snapshot snapshot;
 		char path[PATH_MAX];
 		int length = snprintf(path, sizeof(path), "%s/%s", directory, entries[i]->d_name);
+		pid_t pid = page_name_pid(entries[i]->d_name);
 
 		free(entries[i]);
-		if (error || length >= (int)sizeof(path) || statistics_load(path, &snapshot))
+		if (error || length >= (int)sizeof(path))
 			continue;
-		if (!clean)
+		if (!clean && !statistics_load(path, &snapshot))
 			error = pages_add(pages, &snapshot);
-		else if (!is_running(snapshot.pid) && unlink(path) && errno != EPERM)
+		else if (clean && !is_running(pid) && unlink(path) && errno != EPERM)
 			error = -errno;
 	}
 	free(entries);
