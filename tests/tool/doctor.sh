@@ -18,6 +18,11 @@ for subject in library provider memlock rdma_cm module statistics; do
 done
 [ "$(grep -cE '^(warn|fail)' "$scratch/out")" -le "$(grep -c '^ *-> ' "$scratch/out")" ] ||
 	fail "$(cat "$scratch/out")"
+# The guest's device.
+if [ -d /sys/class/infiniband/rxe0 ]; then
+	expect_line out '^ok +address +10\.77\.0\.1 on veth0, by rxe0$'
+	expect_line out '^ok +address +fd77::1 on veth0, by rxe0$'
+fi
 
 WSDIRECT_PROVIDER=/usr/lib/x86_64-linux-gnu/libm.so.6 expect_status 1 "$wsdirect" doctor
 expect_line out '^fail +provider +.*WSPStartupEx'

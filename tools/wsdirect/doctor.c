@@ -12,6 +12,7 @@
 #include <getopt.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <rdma/rdma_cma.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -108,51 +109,12 @@ static int each_entry(const char *directory, void (*visit)(const char *name, voi
 struct survey {
 	const char *device;
 	int active;		/* ports */
-	int addresses;		/* IP addresses on active ports */
 };
-
-static void survey_addresses(struct survey *survey, const char *interface)
-{
-	struct ifaddrs *list;
-
-	if (getifaddrs(&list))
-		return;
-	for (struct ifaddrs *one = list; one; one = one->ifa_next) {
-		char text[INET6_ADDRSTRLEN];
-		const void *address;
-
-		if (!one->ifa_addr || strcmp(one->ifa_name, interface))
-			continue;
-		if (one->ifa_addr->sa_family == AF_INET)
-			address = &((struct sockaddr_in *)(void *)one->ifa_addr)->sin_addr;
-		else if (one->ifa_addr->sa_family == AF_INET6)
-			address = &((struct sockaddr_in6 *)(void *)one->ifa_addr)->sin6_addr;
-		else
-			continue;
-		if (one->ifa_addr->sa_family == AF_INET6 &&
-		    IN6_IS_ADDR_LINKLOCAL((const struct in6_addr *)address))
-			continue;
-		inet_ntop(one->ifa_addr->sa_family, address, text, sizeof(text));
-		say(VERDICT_OK, "address", "%s on %s, by %s", text, interface, survey->device);
-		survey->addresses++;
-	}
-	freeifaddrs(list);
-}
-
-/* The network interface that a port's first GID belongs to. */
-static bool port_interface(const struct survey *survey, const char *port, char name[IF_NAMESIZE])
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), DEVICES_DIRECTORY "/%s/ports/%s/gid_attrs/ndevs/0",
-		 survey->device, port);
-	return read_line(path, name, IF_NAMESIZE);
-}
 
 static void survey_port(const char *port, void *context)
 {
 	struct survey *survey = context;
-	char path[PATH_MAX], state[64] = "?", link[64] = "?", interface[IF_NAMESIZE];
+	char path[PATH_MAX], state[64] = "?", link[64] = "?";
 
 	snprintf(path, sizeof(path), DEVICES_DIRECTORY "/%s/ports/%s/state", survey->device, port);
 	read_line(path, state, sizeof(state));
@@ -167,8 +129,6 @@ static void survey_port(const char *port, void *context)
 	}
 	survey->active++;
 	say(VERDICT_OK, "port", "%s port %s is active (%s)", survey->device, port, link);
-	if (port_interface(survey, port, interface))
-		survey_addresses(survey, interface);
 }
 
 /* A device is used through its character device, which has permissions of its own. */
@@ -203,7 +163,8 @@ static void survey_device(const char *name, void *context)
 	each_entry(path, survey_port, survey);
 }
 
-static void check_devices(void)
+/* Whether any port is active. */
+static bool check_devices(void)
 {
 	struct survey survey = { 0 };
 
@@ -211,17 +172,14 @@ static void check_devices(void)
 		say(VERDICT_FAIL, "device", "this host has no RDMA device");
 		remedy("load the adapter's driver; or for software RDMA: modprobe rdma_rxe, "
 		       "rdma link add rxe0 type rxe netdev INTERFACE");
-		return;
+		return false;
 	}
-	if (!survey.active) {
+	if (!survey.active)
 		say(VERDICT_FAIL, "port", "no port of any RDMA device is active");
-	} else if (!survey.addresses) {
-		say(VERDICT_FAIL, "address", "no active port has an IP address");
-		remedy("give its network interface one: connections are made by IP address");
-	}
+	return survey.active;
 }
 
-static void check_connection_manager(void)
+static bool check_connection_manager(void)
 {
 	static const char path[] = "/dev/infiniband/rdma_cm";
 	int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -229,10 +187,91 @@ static void check_connection_manager(void)
 	if (fd >= 0) {
 		say(VERDICT_OK, "rdma_cm", "%s can be used", path);
 		close(fd);
-		return;
+		return true;
 	}
 	say(VERDICT_FAIL, "rdma_cm", "%s: %s", path, strerror(errno));
 	remedy(errno == EACCES ? "give this user access to the file" : "modprobe rdma_ucm");
+	return false;
+}
+
+/* Of librdmacm, which may be missing. */
+static struct manager {
+	__typeof__(rdma_create_event_channel) *create_event_channel;
+	__typeof__(rdma_destroy_event_channel) *destroy_event_channel;
+	__typeof__(rdma_create_id) *create_id;
+	__typeof__(rdma_destroy_id) *destroy_id;
+	__typeof__(rdma_bind_addr) *bind_addr;
+} manager;
+
+static bool manager_find(void)
+{
+	void *library = dlopen("librdmacm.so.1", RTLD_NOW | RTLD_LOCAL);
+
+	if (!library)
+		return false;
+#define MANAGER_FIND(name) \
+	(manager.name = (__typeof__(manager.name))(uintptr_t)dlsym(library, "rdma_" #name))
+	return MANAGER_FIND(create_event_channel) && MANAGER_FIND(destroy_event_channel) &&
+	       MANAGER_FIND(create_id) && MANAGER_FIND(destroy_id) && MANAGER_FIND(bind_addr);
+}
+
+/* An address is put to the connection manager as the provider does it; whether it is RDMA's. */
+static bool check_address(struct rdma_event_channel *channel, const struct ifaddrs *interface)
+{
+	struct sockaddr_storage copy = { 0 };
+	char text[INET6_ADDRSTRLEN];
+	struct rdma_cm_id *id;
+	bool found;
+
+	if (!interface->ifa_addr || !(interface->ifa_flags & IFF_UP) ||
+	    interface->ifa_flags & IFF_LOOPBACK)
+		return false;
+	if (interface->ifa_addr->sa_family == AF_INET) {
+		struct sockaddr_in *v4 = (struct sockaddr_in *)&copy;
+
+		memcpy(v4, interface->ifa_addr, sizeof(*v4));
+		inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
+	} else if (interface->ifa_addr->sa_family == AF_INET6) {
+		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&copy;
+
+		memcpy(v6, interface->ifa_addr, sizeof(*v6));
+		inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+		if (IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr))
+			return false;
+	} else {
+		return false;
+	}
+	if (manager.create_id(channel, &id, NULL, RDMA_PS_TCP))
+		return false;
+	found = !manager.bind_addr(id, (struct sockaddr *)&copy) && id->verbs;
+	if (found)
+		say(VERDICT_OK, "address", "%s on %s, by %s", text, interface->ifa_name,
+		    id->verbs->device->name);
+	manager.destroy_id(id);
+	return found;
+}
+
+static void check_addresses(void)
+{
+	struct rdma_event_channel *channel = manager_find() ? manager.create_event_channel() : NULL;
+	struct ifaddrs *list = NULL;
+	int found = 0;
+
+	if (!channel || getifaddrs(&list)) {
+		say(VERDICT_WARN, "address", "it cannot be told which addresses have RDMA: %s",
+		    strerror(errno));
+		remedy("install librdmacm; with it, 'rping -s' must start");
+	} else {
+		for (const struct ifaddrs *one = list; one; one = one->ifa_next)
+			found += check_address(channel, one);
+		if (!found) {
+			say(VERDICT_FAIL, "address", "no active port has an IP address");
+			remedy("give its network interface one: connections are made by IP address");
+		}
+	}
+	freeifaddrs(list);
+	if (channel)
+		manager.destroy_event_channel(channel);
 }
 
 /* ---- our own parts ----------------------------------------------------- */
@@ -348,6 +387,7 @@ int command_doctor(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
+	bool active;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -362,8 +402,9 @@ int command_doctor(int argc, char **argv)
 	}
 	settings_open();
 	check_libraries();
-	check_devices();
-	check_connection_manager();
+	active = check_devices();
+	if (check_connection_manager() && active)
+		check_addresses();
 	check_module();
 	check_memory_limit();
 	check_statistics();
