@@ -85,6 +85,7 @@ static atomic_bool page_due;
 /* Both are changed by page_open() and, in a child, by statistics_forked(). */
 static pid_t page_creator;	/* the process whose end removes the file; 0: not ours to remove */
 static char page_path[PATH_MAX];
+static char page_path_new[PATH_MAX + 32];	/* until the page is complete */
 
 static pthread_once_t statistics_once = PTHREAD_ONCE_INIT;
 
@@ -176,12 +177,17 @@ static bool page_is_ours(struct statistics_page *page, pid_t pid)
 	       page->layout == page_layout() && page->image == page_image() && page->pid == pid;
 }
 
-/* Maps a new file; NULL and *error (-EEXIST among others) where that fails. */
+/*
+ * Maps a new file; NULL and *error (-EEXIST among others) where that fails. In a child, another
+ * copy may be about to do the same: the file gets its name when it can be joined.
+ */
 static struct statistics_page *page_create(pid_t pid, int *error)
 {
 	struct statistics_page *page = NULL;
-	int fd = system_open(page_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd;
 
+	text_format(page_path_new, sizeof(page_path_new), "%s.%p", page_path, &private_page);
+	fd = system_open(page_path_new, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		*error = fd;
 		return NULL;
@@ -192,11 +198,16 @@ static struct statistics_page *page_create(pid_t pid, int *error)
 		*error = page ? 0 : -ENOMEM;
 	}
 	system_close(fd);
-	if (!page) {
-		system_unlink(page_path);
+	if (page) {
+		page_fill(page, pid);
+		*error = (int)system_raw(SYS_linkat, AT_FDCWD, page_path_new, AT_FDCWD, page_path, 0);
+	}
+	system_unlink(page_path_new);
+	if (*error) {
+		if (page)
+			munmap(page, sizeof(*page));
 		return NULL;
 	}
-	page_fill(page, pid);
 	page_creator = pid;
 	return page;
 }

@@ -99,7 +99,8 @@ static int pages_add_word(struct pages *pages, const char *word)
 			command_error("stat", "process %s has no page in %s: %s", word,
 				      setting_text(SETTING_statistics),
 				      is_running((pid_t)pid) ?
-				      "it is not under the library" : "there is no such process");
+				      "it is not under the library, or a child that has counted nothing" :
+				      "there is no such process");
 			return error;
 		}
 	} else {
