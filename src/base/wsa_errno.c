@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Winsock error codes to errno and back.
+ * Winsock error codes to errno.
  */
 #include "wsa_errno.h"
 
@@ -29,19 +29,6 @@ int wsa_error_to_errno(int wsa_error)
 		if (table[i].wsa_error == wsa_error)
 			return table[i].error;
 	return EIO;
-}
-
-int wsa_error_from_errno(int error)
-{
-	if (error < 0)
-		error = -error;
-	if (!error)
-		return 0;
-	/* The first of several codes with this errno is the usual one: ws2types.h keeps it so. */
-	for (size_t i = 0; i < TABLE_ROWS; i++)
-		if (table[i].error == error)
-			return table[i].wsa_error;
-	return WSASYSCALLFAILURE;
 }
 
 const char *wsa_error_name(int wsa_error)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Winsock error codes to errno and back, from the one list in ws2types.h.
+ * Winsock error codes to errno, from the one list in ws2types.h.
  * Pure functions; any thread, any context.
  */
 #ifndef WSD_BASE_WSA_ERRNO_H
@@ -8,9 +8,6 @@
 
 /* The errno (positive) for a WSA code; 0 for 0; EIO for a code not in the list. */
 int wsa_error_to_errno(int wsa_error);
-
-/* The WSA code for an errno value of either sign; 0 for 0; WSASYSCALLFAILURE for an unknown one. */
-int wsa_error_from_errno(int error);
 
 /* "WSAECONNREFUSED" for a code; never NULL, never allocates. */
 const char *wsa_error_name(int wsa_error);
