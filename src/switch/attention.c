@@ -36,6 +36,7 @@
 #include "log.h"
 #include "socket_state.h"
 #include "statistics.h"
+#include "system.h"
 #include "waiter.h"
 
 #define TICK		10	/* milliseconds */
@@ -69,7 +70,7 @@ static void wake(void)
 	if (!started)
 		return;
 	if (!atomic_exchange(&hurried, true))
-		(void)!libc_call.write(wake_descriptor, &one, sizeof(one));
+		(void)!system_write(wake_descriptor, &one, sizeof(one));
 }
 
 /* ---- membership; lock held ---- */
@@ -441,7 +442,7 @@ int attention_start(void)
 	if (started)
 		goto unlock;
 	if (epoll_descriptor < 0)
-		epoll_descriptor = descriptor_hide(epoll_create1(EPOLL_CLOEXEC));
+		epoll_descriptor = descriptor_hide(libc_call.epoll_create1(EPOLL_CLOEXEC));
 	if (wake_descriptor < 0)
 		wake_descriptor = descriptor_hide(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
 	if (epoll_descriptor < 0 || wake_descriptor < 0) {

@@ -2,13 +2,14 @@
 /* See loopback_provider.h. One lock for everything: this is about order, not speed. */
 #include "loopback_provider.h"
 
-#include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "system.h"
 #include "wsa_errno.h"
 
 struct request {
@@ -33,6 +34,13 @@ struct end {
 	struct request *receives;	/* posted, in order */
 	struct letter *letters;		/* arrived before a receive */
 	struct request *finished;	/* complete at the next poll */
+	/* Of one that listens or connects: */
+	struct end *next;		/* listeners, or what waits to be accepted from one */
+	struct end *waiting;
+	in_port_t port;
+	int event;
+	LONG happened;			/* FD_CONNECT, with this outcome */
+	int outcome;
 };
 
 /* A descriptor of exposed memory; the magic tells a forged one. */
@@ -50,6 +58,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int exposed_count;
 static DWORD most_registered = UINT32_MAX;
 static struct exposed table[4096];
+static struct end *listeners;
+bool loopback_connects, loopback_silent;
 
 static struct end *end_of(SOCKET socket)
 {
@@ -58,8 +68,11 @@ static struct end *end_of(SOCKET socket)
 
 static void notify(struct end *end, bool solicited)
 {
+	eventfd_t one = 1;
+
 	if (end->armed == WSDIRECT_ARM_ANY || (end->armed == WSDIRECT_ARM_SOLICITED && solicited)) {
-		eventfd_write(end->completion, 1);
+		/* Unlike eventfd_write() no cancellation point. */
+		system_write(end->completion, &one, sizeof(one));
 		end->armed = -1;
 	}
 }
@@ -326,10 +339,15 @@ static void free_end(struct end *end)
 
 static int loopback_close(SOCKET s, LPINT error)
 {
-	struct end *end = end_of(s);
+	struct end *end = end_of(s), **link;
 
 	(void)error;
 	pthread_mutex_lock(&lock);
+	for (link = &listeners; *link; link = &(*link)->next)
+		if (*link == end) {
+			*link = end->next;
+			break;
+		}
 	end->closed = true;
 	flush(end);
 	poll_end(end);
@@ -342,6 +360,8 @@ static int loopback_close(SOCKET s, LPINT error)
 			free_end(end->peer);
 			free_end(end);
 		}
+	} else if (end->event >= 0) {
+		free_end(end);
 	}
 	pthread_mutex_unlock(&lock);
 	return 0;
@@ -360,10 +380,131 @@ static int loopback_option(SOCKET s, int level, int name, char *value, LPINT len
 	return 0;
 }
 
+/* ---- connecting ---- */
+
+static struct end *end_new(struct end *peer)
+{
+	struct end *end = calloc(1, sizeof(*end));
+
+	end->completion = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	end->armed = end->event = -1;
+	end->peer = peer;
+	if (peer)
+		peer->peer = end;
+	return end;
+}
+
+static SOCKET loopback_socket(int family, int type, int protocol, LPWSAPROTOCOL_INFOW information,
+			      GROUP group, DWORD flags, LPINT error)
+{
+	(void)family;
+	(void)type;
+	(void)protocol;
+	(void)information;
+	(void)group;
+	(void)flags;
+	(void)error;
+	return (SOCKET)end_new(NULL);
+}
+
+static int loopback_bind(SOCKET s, const struct sockaddr *name, int length, LPINT error)
+{
+	(void)length;
+	(void)error;
+	end_of(s)->port = ((const struct sockaddr_in *)name)->sin_port;
+	return 0;
+}
+
+static int loopback_select(SOCKET s, WSAEVENT event, LONG events, LPINT error)
+{
+	(void)events;
+	(void)error;
+	end_of(s)->event = WSDIRECT_EVENT_DESCRIPTOR(event);
+	return 0;
+}
+
+static int loopback_listen(SOCKET s, int backlog, LPINT error)
+{
+	(void)backlog;
+	(void)error;
+	pthread_mutex_lock(&lock);
+	end_of(s)->next = listeners;
+	listeners = end_of(s);
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+static int loopback_connect(SOCKET s, const struct sockaddr *name, int length, LPWSABUF data,
+			    LPWSABUF answer, LPQOS sqos, LPQOS gqos, LPINT error)
+{
+	in_port_t port = ((const struct sockaddr_in *)name)->sin_port;
+	struct end *end = end_of(s), *listener, **link;
+
+	(void)length;
+	(void)data;
+	(void)answer;
+	(void)sqos;
+	(void)gqos;
+	pthread_mutex_lock(&lock);
+	for (listener = listeners; listener && listener->port != port; listener = listener->next)
+		;
+	if (listener && !loopback_silent) {
+		for (link = &listener->waiting; *link; link = &(*link)->next)
+			;
+		*link = end_new(end);
+		eventfd_write(listener->event, 1);
+	}
+	if (!loopback_silent) {
+		end->happened = FD_CONNECT;
+		end->outcome = listener ? 0 : WSAECONNREFUSED;
+		eventfd_write(end->event, 1);
+	}
+	pthread_mutex_unlock(&lock);
+	*error = WSAEWOULDBLOCK;
+	return SOCKET_ERROR;
+}
+
+static int loopback_events(SOCKET s, WSAEVENT event, LPWSANETWORKEVENTS events, LPINT error)
+{
+	struct end *end = end_of(s);
+	eventfd_t count;
+
+	(void)error;
+	pthread_mutex_lock(&lock);
+	eventfd_read(WSDIRECT_EVENT_DESCRIPTOR(event), &count);
+	events->lNetworkEvents = end->happened;
+	events->iErrorCode[FD_CONNECT_BIT] = end->outcome;
+	end->happened = 0;
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+static SOCKET loopback_accept(SOCKET s, struct sockaddr *name, LPINT length,
+			      LPCONDITIONPROC condition, DWORD_PTR context, LPINT error)
+{
+	struct end *end;
+
+	(void)name;
+	(void)length;
+	(void)condition;
+	(void)context;
+	pthread_mutex_lock(&lock);
+	end = end_of(s)->waiting;
+	if (end)
+		end_of(s)->waiting = end->next;
+	pthread_mutex_unlock(&lock);
+	*error = WSAEWOULDBLOCK;
+	return end ? (SOCKET)end : INVALID_SOCKET;
+}
+
 struct provider loopback_provider = {
 	.table = {
 		.lpWSPSend = loopback_send, .lpWSPRecv = loopback_recv,
 		.lpWSPCloseSocket = loopback_close, .lpWSPGetSockOpt = loopback_option,
+		.lpWSPSocket = loopback_socket, .lpWSPBind = loopback_bind,
+		.lpWSPEventSelect = loopback_select, .lpWSPListen = loopback_listen,
+		.lpWSPConnect = loopback_connect, .lpWSPEnumNetworkEvents = loopback_events,
+		.lpWSPAccept = loopback_accept,
 	},
 	.register_memory = loopback_register, .deregister_memory = loopback_deregister,
 	.register_rdma_memory = loopback_expose, .deregister_rdma_memory = loopback_hide,
@@ -372,17 +513,8 @@ struct provider loopback_provider = {
 
 void loopback_pair(SOCKET *one, SOCKET *other)
 {
-	struct end *ends[2];
-
-	for (int i = 0; i < 2; i++) {
-		ends[i] = calloc(1, sizeof(struct end));
-		ends[i]->completion = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		ends[i]->armed = -1;
-	}
-	ends[0]->peer = ends[1];
-	ends[1]->peer = ends[0];
-	*one = (SOCKET)ends[0];
-	*other = (SOCKET)ends[1];
+	*one = (SOCKET)end_new(NULL);
+	*other = (SOCKET)end_new(end_of(*one));
 }
 
 unsigned int loopback_exposed(void)
@@ -420,7 +552,7 @@ bool provider_has_address(struct provider *provider, const struct sockaddr *addr
 {
 	(void)provider;
 	(void)address;
-	return false;
+	return loopback_connects;
 }
 
 void provider_poll(struct provider *provider, SOCKET companion, DWORD looks)
@@ -462,12 +594,13 @@ DWORD provider_limit(struct provider *provider, SOCKET companion, int option)
 int provider_address(struct provider *provider, SOCKET companion, bool peer,
 		     struct sockaddr_storage *address, socklen_t *length)
 {
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = end_of(companion)->port };
+
 	(void)provider;
-	(void)companion;
 	(void)peer;
-	(void)address;
-	(void)length;
-	return -ENOTCONN;
+	memcpy(address, &any, sizeof(any));
+	*length = sizeof(any);
+	return 0;
 }
 
 void provider_forget(void)

@@ -81,23 +81,25 @@ START_TEST(libc_has_them_all)
 }
 END_TEST
 
+/*
+ * Asked of the objects, which the build leaves beside the library: in the library itself such
+ * a call is bound to our wrapper already and looks like any other.
+ */
 START_TEST(nothing_is_called_by_name)
 {
-	FILE *file = inspect("readelf -rW");
-	char line[512];
-	int relocations = 0;
+	FILE *file = popen("base=$(dirname \"$PRELOAD_LIBRARY\")/../base; "
+			   "find \"$PRELOAD_LIBRARY.p\" \"$base\" -name '*switch_*.o' -o "
+			   "-name 'libbase.a' | xargs nm -u --format=posix | "
+			   "awk '$2 == \"U\" { print $1 }'", "r");
+	char symbol[256];
+	int undefined = 0;
 
-	while (fgets(line, sizeof(line), file)) {
-		char symbol[256];
-
-		if (sscanf(line, "%*x %*x R_%*s %*x %255s", symbol) != 1)
-			continue;
-		relocations++;
-		symbol[strcspn(symbol, "@")] = '\0';
+	while (fscanf(file, "%255s", symbol) == 1) {
+		undefined++;
 		ck_assert_msg(find(symbol) < 0, "%s is called by name", symbol);
 	}
 	ck_assert_int_eq(pclose(file), 0);
-	ck_assert_int_gt(relocations, 10);
+	ck_assert_int_gt(undefined, 100);
 }
 END_TEST
 
