@@ -251,7 +251,7 @@ static enum attend attend(struct socket *socket)
 		if (socket->listener) {
 			if (greeting_step(socket)) {
 				watch(socket, -1);
-				return socket->state == SOCKET_CONNECTED ? ATTEND_TICK : ATTEND_OVER;
+				return ATTEND_TICK;
 			}
 			watch(socket, socket->session.completion);
 			provider_arm(socket->session.provider, socket->session.companion,

@@ -32,6 +32,7 @@
 #include "libc_calls.h"
 #include "lifetime.h"
 #include "log.h"
+#include "readiness.h"
 #include "settings.h"
 #include "socket_state.h"
 #include "statistics.h"
@@ -40,6 +41,7 @@
 
 #define BACKLOG		128
 #define GREETING_TIME	5000000000ll	/* nanoseconds for a peer's HELLO */
+#define STUCK_TIME	10000000ll	/* ... in the kernel's accept, that is to say blocked */
 
 /* NULL, or why the listener stays with TCP. */
 static const char *companion_listen(struct socket *socket, int fd)
@@ -264,14 +266,29 @@ static void listener_leave(struct socket *connection)
 	socket_put(listener);
 }
 
-static void enqueue(struct socket *connection)
+/*
+ * Greets the connection and has it wait for accept(2). -EAGAIN: a thread is in the kernel's
+ * accept and would not see it. If that one is stuck there, the peer is not greeted: it comes
+ * again over TCP, which gets the thread out. 0 or -errno.
+ */
+static int enqueue(struct socket *connection)
 {
 	struct socket *listener = connection->listener;
 	struct listening *listening = &listener->listening;
+	int error = 0;
 
-	connection->listener = NULL;
+	socket_learn_names(connection, listener->local.any.sa_family);
 	connection->next_ready = NULL;
 	pthread_mutex_lock(&listener->lock);
+	if (listening->taking)
+		error = clock_now() - listening->taking < STUCK_TIME ? -EAGAIN : -EBUSY;
+	if (!error)
+		error = session_hello(&connection->session);
+	if (error) {
+		pthread_mutex_unlock(&listener->lock);
+		return error;
+	}
+	connection->listener = NULL;
 	if (listener->state != SOCKET_LISTENING) {
 		listening->waiting--;
 		session_reset(&connection->session, ECONNRESET);
@@ -289,22 +306,25 @@ static void enqueue(struct socket *connection)
 	}
 	pthread_mutex_unlock(&listener->lock);
 	socket_put(listener);
+	return 0;
 }
 
 bool greeting_step(struct socket *connection)
 {
 	struct session *session = &connection->session;
+	int error = -EAGAIN;
 
 	socket_progress(connection);
-	if (session->established && !session->broken && !session_hello(session)) {
-		socket_learn_names(connection, connection->listener->local.any.sa_family);
-		enqueue(connection);
+	if (session->broken)
+		error = -ECONNRESET;
+	else if (session->established)
+		error = enqueue(connection);
+	if (!error)
 		return true;
-	}
-	if (session->broken || session->established ||
-	    clock_now() >= connection->connecting.deadline) {
+	if (error != -EAGAIN || clock_now() >= connection->connecting.deadline) {
 		log_info("switch: a connection ended before it was greeted");
 		listener_leave(connection);
+		session->reset_sent = true;	/* nobody understands one before the greeting */
 		session_reset(session, ECONNRESET);
 		socket_state_set(connection, SOCKET_CLOSED, "not greeted");
 		attention_draining();
@@ -417,25 +437,52 @@ static void drop(struct socket *connection)
 	pthread_mutex_unlock(&connection->lock);
 }
 
-/*
- * Accepts from the kernel without ever blocking there, though the program's
- * socket may be a blocking one: only one thread at a time looks and takes.
- */
-static int accept_kernel(int fd, struct sockaddr *address, socklen_t *length, int flags)
+static int accept_now(int fd, struct sockaddr *address, socklen_t *length, int flags)
 {
-	static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+	int result = libc_call.accept4(fd, address, length, flags);
+
+	if (result < 0)
+		return -errno;
+	statistic_add(STATISTIC_tcp_accepts, 1);
+	return result;
+}
+
+static void taken(void *socket)
+{
+	struct socket *listener = socket;
+
+	pthread_mutex_lock(&listener->lock);
+	listener->listening.taking = 0;
+	pthread_mutex_unlock(&listener->lock);
+}
+
+/*
+ * Accepts from the kernel, or -EAGAIN. A blocking socket could be asked without blocking only
+ * by O_NONBLOCK, which belongs to all processes that have the socket. So one thread at a time
+ * looks and takes. If another process takes first, that thread is stuck, as it would be
+ * without us; the others do not wait for it, and enqueue() sees to SAN connections.
+ */
+static int accept_kernel(struct socket *socket, int fd, struct sockaddr *address,
+			 socklen_t *length, int flags)
+{
+	struct listening *listening = &socket->listening;
 	struct pollfd descriptor = { .fd = fd, .events = POLLIN };
 	int result = -EAGAIN;
+	bool busy;
 
-	pthread_mutex_lock(&one_at_a_time);
-	if (libc_call.poll(&descriptor, 1, 0) > 0) {
-		result = libc_call.accept4(fd, address, length, flags);
-		if (result < 0)
-			result = -errno;
-		else
-			statistic_add(STATISTIC_tcp_accepts, 1);
-	}
-	pthread_mutex_unlock(&one_at_a_time);
+	if (socket->nonblocking)
+		return accept_now(fd, address, length, flags);
+	pthread_mutex_lock(&socket->lock);
+	busy = listening->taking || listening->ready_first;
+	if (!busy)
+		listening->taking = clock_now();
+	pthread_mutex_unlock(&socket->lock);
+	if (busy)
+		return -EAGAIN;
+	pthread_cleanup_push(taken, socket);
+	if (poll_now(&descriptor, 1) > 0)
+		result = accept_now(fd, address, length, flags);
+	pthread_cleanup_pop(1);
 	return result;
 }
 
@@ -506,7 +553,7 @@ int socket_accept(struct socket *socket, int fd, struct sockaddr *address, sockl
 			socket_put(connection);
 			return result;
 		}
-		result = accept_kernel(fd, address, length, flags);
+		result = accept_kernel(socket, fd, address, length, flags);
 		if (result != -EAGAIN || socket->nonblocking)
 			return result;
 		result = wait_connection(socket, fd, waiter, deadline);

@@ -57,6 +57,7 @@ struct listening {
 	SOCKET companion;
 	int event;			/* eventfd for FD_ACCEPT */
 	atomic_bool waited;		/* this process accepted from it or waited for it */
+	int64_t taking;			/* since when a thread is in the kernel's accept, 0: none */
 	unsigned int backlog, waiting;	/* connections being greeted or ready */
 	struct socket *ready_first, *ready_last;
 };

@@ -5,7 +5,10 @@
  * reached over a SAN, 0.0.0.0 (which is the same host) is.
  */
 #include <check.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -13,7 +16,9 @@
 
 #include "attention.h"
 #include "descriptors.h"
+#include "libc_calls.h"
 #include "loopback_provider.h"
+#include "socket_state.h"
 
 static struct sockaddr_in any_address(in_port_t port)
 {
@@ -50,6 +55,33 @@ static int san_client(in_port_t port)
 	return fd;
 }
 
+static int tcp_client(in_port_t port)
+{
+	struct sockaddr_in address = any_address(port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert(!descriptor_is_known(fd));
+	return fd;
+}
+
+static void fails(long result, int error)
+{
+	ck_assert_int_eq(result, -1);
+	ck_assert_int_eq(errno, error);
+}
+
+static void nonblocking(int fd)
+{
+	ck_assert_int_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);
+}
+
+static void *accept_one(void *listener)
+{
+	return (void *)(intptr_t)accept(*(int *)listener, NULL, NULL);
+}
+
 static int joined(pthread_t thread)
 {
 	void *result;
@@ -57,6 +89,110 @@ static int joined(pthread_t thread)
 	pthread_join(thread, &result);
 	return (int)(intptr_t)result;
 }
+
+/* ---- libc's accept4, as seen when others have the socket too ---- */
+
+static __typeof__(libc_call.accept4) real_accept4;
+static atomic_bool was_there;
+
+/* Another process is faster, once. */
+static int accept_too_late(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+	if (!atomic_load(&was_there)) {
+		close(real_accept4(fd, NULL, NULL, 0));
+		atomic_store(&was_there, true);
+	}
+	return real_accept4(fd, address, length, flags);
+}
+
+static int accept_cancelled(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+	pthread_cancel(pthread_self());
+	return real_accept4(fd, address, length, flags);
+}
+
+START_TEST(a_thread_that_is_stuck_holds_nobody_up)
+{
+	in_port_t port, other_port;
+	int listener = listener_open(&port), other = listener_open(&other_port);
+	int first, second, fd;
+	pthread_t thread;
+
+	real_accept4 = libc_call.accept4;
+	libc_call.accept4 = accept_too_late;
+	ck_assert_int_eq(pthread_create(&thread, NULL, accept_one, &listener), 0);
+	first = tcp_client(port);
+	while (!atomic_load(&was_there))
+		usleep(1000);
+	nonblocking(other);
+	fails(accept(other, NULL, NULL), EAGAIN);
+	/* It is not seen over the SAN, so it comes over TCP. */
+	second = san_client(port);
+	ck_assert(!descriptor_is_known(second));
+	fd = joined(thread);
+	ck_assert_int_ge(fd, 0);
+	close(first);
+	close(second);
+	close(fd);
+	/* And all is as before. */
+	second = san_client(port);
+	ck_assert(descriptor_is_known(second));
+	fd = accept(listener, NULL, NULL);
+	ck_assert(descriptor_is_known(fd));
+	close(second);
+	close(fd);
+	close(listener);
+	close(other);
+	attention_drain(2000);
+}
+END_TEST
+
+/* The lowest of a while: the switch thread holds one more whenever it looks. */
+static unsigned int references_of(struct socket *socket)
+{
+	unsigned int lowest = socket->references;
+
+	for (int i = 0; i < 50; i++) {
+		unsigned int now = socket->references;
+
+		lowest = now < lowest ? now : lowest;
+		usleep(1000);
+	}
+	return lowest;
+}
+
+/* Cancelled in the kernel's accept, or asleep. */
+START_TEST(a_cancelled_accept_leaves_nothing)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = -1, fd;
+	struct socket *socket = descriptor_get(listener);
+	unsigned int before = references_of(socket);
+	pthread_t thread;
+
+	real_accept4 = libc_call.accept4;
+	if (_i == 0) {
+		libc_call.accept4 = accept_cancelled;
+		client = tcp_client(port);
+	}
+	ck_assert_int_eq(pthread_create(&thread, NULL, accept_one, &listener), 0);
+	if (_i == 1) {
+		while (waiter_list_empty(&socket->waiters))
+			usleep(1000);
+		pthread_cancel(thread);
+		client = tcp_client(port);
+	}
+	ck_assert_int_eq(joined(thread), (int)(intptr_t)PTHREAD_CANCELED);
+	libc_call.accept4 = real_accept4;
+	ck_assert_uint_eq(references_of(socket), before);
+	fd = accept(listener, NULL, NULL);
+	ck_assert_int_ge(fd, 0);
+	socket_put(socket);
+	close(fd);
+	close(client);
+	close(listener);
+}
+END_TEST
 
 /* Cancelled meanwhile, it sends what does not have to wait. */
 static void *send_cancelled(void *fd)
@@ -100,6 +236,8 @@ int main(void)
 
 	tcase_set_timeout(cases, 20);
 	tcase_add_checked_fixture(cases, set_up, NULL);
+	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
+	tcase_add_loop_test(cases, a_cancelled_accept_leaves_nothing, 0, 2);
 	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
