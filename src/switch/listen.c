@@ -132,6 +132,8 @@ struct socket *switch_listener_get(int fd)
 		socket_put(socket);
 		return NULL;
 	}
+	/* What waits for it waits for the kernel's connections too. */
+	descriptor_mark_listening(fd, true);
 	socket_adopt_options(socket, fd);
 	attention_add(socket);
 	epoll_socket_entered(fd, socket);

@@ -147,6 +147,29 @@ START_TEST(a_thread_that_is_stuck_holds_nobody_up)
 }
 END_TEST
 
+/* A connection of either kind is seen by those who do not wait as by those who do. */
+START_TEST(it_is_seen_without_waiting)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = _i ? san_client(port) : tcp_client(port);
+	struct pollfd entry = { .fd = listener, .events = POLLIN };
+	struct timeval none = { 0, 0 };
+	fd_set in;
+
+	FD_ZERO(&in);
+	FD_SET(listener, &in);
+	ck_assert_int_eq(poll(&entry, 1, 0), 1);
+	ck_assert_int_eq(entry.revents, POLLIN);
+	ck_assert_int_eq(select(listener + 1, &in, NULL, NULL, &none), 1);
+	ck_assert_int_eq(poll(&entry, 1, -1), 1);
+	close(accept(listener, NULL, NULL));
+	ck_assert_int_eq(poll(&entry, 1, 0), 0);
+	close(client);
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
 /* The lowest of a while: the switch thread holds one more whenever it looks. */
 static unsigned int references_of(struct socket *socket)
 {
@@ -237,6 +260,7 @@ int main(void)
 	tcase_set_timeout(cases, 20);
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
+	tcase_add_loop_test(cases, it_is_seen_without_waiting, 0, 2);
 	tcase_add_loop_test(cases, a_cancelled_accept_leaves_nothing, 0, 2);
 	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
 	suite_add_tcase(suite, cases);
