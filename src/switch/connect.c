@@ -29,6 +29,8 @@
 #include "epoll.h"
 #include "libc_calls.h"
 #include "log.h"
+#include "readiness.h"
+#include "restart.h"
 #include "settings.h"
 #include "socket_state.h"
 #include "statistics.h"
@@ -85,6 +87,18 @@ static void fail(struct socket *socket, int error, const char *cause)
 	socket_state_set(socket, SOCKET_CONNECTED, cause);
 }
 
+/* As a nonblocking one, for the thread that does it has others to look after. */
+static int connect_in_background(int fd, const struct sockaddr *address, socklen_t length)
+{
+	int flags = libc_call.fcntl(fd, F_GETFL), error = 0;
+
+	libc_call.fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	if (libc_call.connect(fd, address, length) && errno != EINPROGRESS)
+		error = errno;
+	libc_call.fcntl(fd, F_SETFL, flags);
+	return error;
+}
+
 /* TCP carries it: starts it there unless a blocking caller will. */
 static void leave_to_tcp(struct socket *socket, const char *cause)
 {
@@ -92,10 +106,9 @@ static void leave_to_tcp(struct socket *socket, const char *cause)
 	int error = 0;
 
 	companion_close(socket);
-	if (connecting->background &&
-	    libc_call.connect(connecting->kernel, &connecting->peer.any, connecting->peer_length) &&
-	    errno != EINPROGRESS)
-		error = errno;
+	if (connecting->background)
+		error = connect_in_background(connecting->kernel, &connecting->peer.any,
+					      connecting->peer_length);
 	if (error) {
 		fail(socket, error, "TCP failed at once");
 		return;
@@ -295,6 +308,23 @@ static const char *route(int fd, const struct sockaddr *address, socklen_t lengt
 	return NULL;
 }
 
+/* Nobody moves it from here: the switch thread goes on. Lock held. */
+static void leave_to_background(struct socket *socket)
+{
+	socket->connecting.background = socket->connecting.unreported = true;
+	attention_add(socket);
+}
+
+static void connect_cancelled(void *argument)
+{
+	struct socket *socket = argument;
+
+	pthread_mutex_lock(&socket->lock);
+	leave_to_background(socket);
+	pthread_mutex_unlock(&socket->lock);
+	socket_put(socket);
+}
+
 /* A blocking caller moves its connect itself. 0, or -EINTR when a signal came. */
 static int wait_decided(struct socket *socket)
 {
@@ -304,7 +334,7 @@ static int wait_decided(struct socket *socket)
 	for (;;) {
 		int64_t left;
 		struct timespec time;
-		int ready;
+		bool interrupted;
 
 		if (connect_step(socket))
 			return 0;
@@ -320,30 +350,64 @@ static int wait_decided(struct socket *socket)
 		left = left > 0 ? left : 0;
 		time = (struct timespec){ left / 1000000000, left % 1000000000 };
 		pthread_mutex_unlock(&socket->lock);
-		ready = libc_call.ppoll(&descriptor, 1, &time, NULL);
+		pthread_cleanup_push(connect_cancelled, socket);
+		interrupted = libc_call.ppoll(&descriptor, 1, &time, NULL) < 0 && errno == EINTR &&
+			      !interrupted_call_goes_on(socket->send_timeout);
+		pthread_cleanup_pop(0);
 		pthread_mutex_lock(&socket->lock);
-		if (ready < 0 && errno == EINTR)
+		if (interrupted)
 			return -EINTR;
 	}
 }
 
-static int connect_known(struct socket *socket)
+static void put_cancelled(void *socket)
 {
-	int result = -EISCONN;
+	socket_put(socket);
+}
+
+/* A blocking call on a socket that connects already waits for it, as long as it may. */
+static int wait_connecting(struct socket *socket, int fd)
+{
+	struct pollfd descriptor = { .fd = fd, .events = POLLOUT };
+	int result;
+
+	pthread_cleanup_push(put_cancelled, socket);
+	do
+		result = switch_poll(&descriptor, 1, socket->send_timeout, NULL);
+	while (result == -EINTR && interrupted_call_goes_on(socket->send_timeout));
+	pthread_cleanup_pop(0);
+	return result ? result : -EALREADY;
+}
+
+/* As Linux answers another connect: of one that failed it says why, and forgets it. */
+static int connect_known(struct socket *socket, int fd)
+{
+	int result;
 
 	pthread_mutex_lock(&socket->lock);
+	while (socket->state == SOCKET_CONNECTING && !socket->nonblocking) {
+		pthread_mutex_unlock(&socket->lock);
+		result = wait_connecting(socket, fd);
+		if (result < 0)
+			return result;
+		pthread_mutex_lock(&socket->lock);
+	}
+	result = -EISCONN;
 	if (socket->state == SOCKET_CONNECTING) {
 		result = -EALREADY;
 	} else if (socket->state == SOCKET_PLAIN) {
 		/* About to leave the table: the kernel says success once, so it must be asked. */
 		result = -ERESTART;
-	} else if (socket->state == SOCKET_CONNECTED && socket->session.error) {
+	} else if (socket->state == SOCKET_CONNECTED &&
+		   (socket->session.error || socket->connecting.unreported)) {
 		result = -socket->session.error;
+		if (!socket->session.established && socket->connecting.unreported) {
+			result = result ? result : -ECONNABORTED;
+			socket_state_set(socket, SOCKET_PLAIN, "the connect failed");
+			attention_soon(socket);
+		}
 		socket->session.error = 0;
-	} else if (socket->state == SOCKET_CONNECTED && socket->connecting.unreported) {
-		/* As Linux: the first connect after a nonblocking one succeeded says so. */
 		socket->connecting.unreported = false;
-		result = 0;
 	}
 	pthread_mutex_unlock(&socket->lock);
 	return result;
@@ -385,7 +449,9 @@ int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
 	if (socket) {
 		result = copy_in(&copy, address, length);
 		if (!result)
-			result = connect_known(socket);
+			result = connect_known(socket, fd);
+		if (socket->state == SOCKET_PLAIN)
+			descriptor_clear_all(socket);
 		socket_put(socket);
 		return result == -ERESTART ? connect_tcp(fd, address, length) : result;
 	}
@@ -449,9 +515,8 @@ int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
 		result = -EINPROGRESS;
 	}
 	if (result) {
-		/* Nonblocking, or interrupted: the switch thread goes on. */
-		connecting->background = connecting->unreported = true;
-		attention_add(socket);
+		/* Nonblocking, or interrupted. */
+		leave_to_background(socket);
 	}
 	if (!result && socket->state == SOCKET_PLAIN) {
 		pthread_mutex_unlock(&socket->lock);

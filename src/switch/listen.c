@@ -33,6 +33,7 @@
 #include "lifetime.h"
 #include "log.h"
 #include "readiness.h"
+#include "restart.h"
 #include "settings.h"
 #include "socket_state.h"
 #include "statistics.h"
@@ -559,6 +560,8 @@ int socket_accept(struct socket *socket, int fd, struct sockaddr *address, sockl
 		if (result != -EAGAIN || socket->nonblocking)
 			return result;
 		result = wait_connection(socket, fd, waiter, deadline);
+		if (result == -EINTR && interrupted_call_goes_on(socket->receive_timeout))
+			continue;
 		if (result)
 			return result;
 		if (socket->state != SOCKET_LISTENING)

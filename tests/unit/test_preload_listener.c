@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@
 #include "libc_calls.h"
 #include "loopback_provider.h"
 #include "socket_state.h"
+
+enum { TCP, SAN, KINDS };
 
 static struct sockaddr_in any_address(in_port_t port)
 {
@@ -40,10 +43,12 @@ static int listener_open(in_port_t *port)
 	return fd;
 }
 
-static int connect_to(int fd, in_port_t port)
+static int connect_to(int kind, int fd, in_port_t port)
 {
 	struct sockaddr_in address = any_address(port);
 
+	if (kind == TCP)
+		address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	return connect(fd, (struct sockaddr *)&address, sizeof(address));
 }
 
@@ -51,17 +56,15 @@ static int san_client(in_port_t port)
 {
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	ck_assert_int_eq(connect_to(fd, port), 0);
+	ck_assert_int_eq(connect_to(SAN, fd, port), 0);
 	return fd;
 }
 
 static int tcp_client(in_port_t port)
 {
-	struct sockaddr_in address = any_address(port);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(connect_to(TCP, fd, port), 0);
 	ck_assert(!descriptor_is_known(fd));
 	return fd;
 }
@@ -217,6 +220,173 @@ START_TEST(a_cancelled_accept_leaves_nothing)
 }
 END_TEST
 
+/* ---- connecting ---- */
+
+static int pending_error(int fd)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length), 0);
+	return error;
+}
+
+static void wait_writable(int fd)
+{
+	struct pollfd entry = { .fd = fd, .events = POLLOUT };
+
+	ck_assert_int_eq(poll(&entry, 1, 5000), 1);
+}
+
+START_TEST(a_failed_connect_may_be_tried_again)
+{
+	in_port_t port, closed;
+	int listener = listener_open(&port), fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	close(listener_open(&closed));
+	fails(connect_to(_i, fd, closed), EINPROGRESS);
+	wait_writable(fd);
+	ck_assert_int_eq(pending_error(fd), ECONNREFUSED);
+	fails(connect_to(_i, fd, closed), ECONNABORTED);
+	fails(connect_to(_i, fd, closed), EINPROGRESS);
+	wait_writable(fd);
+	fails(connect_to(_i, fd, closed), ECONNREFUSED);
+	fails(connect_to(_i, fd, port), EINPROGRESS);
+	wait_writable(fd);
+	ck_assert_int_eq(descriptor_is_known(fd), _i == SAN);
+	ck_assert_int_eq(pending_error(fd), 0);
+	ck_assert_int_eq(connect_to(_i, fd, port), 0);
+	fails(connect_to(_i, fd, port), EISCONN);
+	close(fd);
+	close(accept(listener, NULL, NULL));
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
+static void handle(int number)
+{
+	(void)number;
+}
+
+static void handle_with(int flags)
+{
+	struct sigaction action = { .sa_handler = handle, .sa_flags = flags };
+
+	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+}
+
+struct caller {
+	pthread_t thread;
+	int fd;
+	in_port_t port;
+	int result, error;
+};
+
+static void *connect_one(void *argument)
+{
+	struct caller *caller = argument;
+
+	caller->result = connect_to(SAN, caller->fd, caller->port);
+	caller->error = errno;
+	return NULL;
+}
+
+/* A blocking connect that the SAN does not answer, hit by a signal. */
+static void connect_interrupted(struct caller *caller, in_port_t port)
+{
+	loopback_silent = true;
+	caller->fd = socket(AF_INET, SOCK_STREAM, 0);
+	caller->port = port;
+	ck_assert_int_eq(pthread_create(&caller->thread, NULL, connect_one, caller), 0);
+	usleep(100000);
+	pthread_kill(caller->thread, SIGUSR1);
+}
+
+START_TEST(a_second_connect_waits_for_the_first)
+{
+	struct caller caller;
+	in_port_t port;
+	int listener = listener_open(&port);
+
+	handle_with(0);
+	connect_interrupted(&caller, port);
+	pthread_join(caller.thread, NULL);
+	ck_assert_int_eq(caller.result, -1);
+	ck_assert_int_eq(caller.error, EINTR);
+	nonblocking(caller.fd);
+	fails(connect_to(SAN, caller.fd, port), EALREADY);
+	ck_assert_int_eq(fcntl(caller.fd, F_SETFL, 0), 0);
+	ck_assert_int_eq(connect_to(SAN, caller.fd, port), 0);
+	ck_assert(!descriptor_is_known(caller.fd));
+	ck_assert_int_eq(fcntl(caller.fd, F_GETFL) & O_NONBLOCK, 0);
+	close(accept(listener, NULL, NULL));
+	close(caller.fd);
+	close(listener);
+}
+END_TEST
+
+START_TEST(a_cancelled_connect_goes_on)
+{
+	struct caller caller;
+	in_port_t port;
+	int listener = listener_open(&port);
+
+	handle_with(SA_RESTART);
+	connect_interrupted(&caller, port);
+	pthread_cancel(caller.thread);
+	ck_assert_int_eq(joined(caller.thread), (int)(intptr_t)PTHREAD_CANCELED);
+	wait_writable(caller.fd);
+	ck_assert_int_eq(pending_error(caller.fd), 0);
+	close(accept(listener, NULL, NULL));
+	close(caller.fd);
+	close(listener);
+}
+END_TEST
+
+START_TEST(restarted_after_a_signal)
+{
+	struct caller caller;
+	in_port_t port;
+	int listener = listener_open(&port), fd;
+	pthread_t thread;
+
+	handle_with(SA_RESTART);
+	connect_interrupted(&caller, port);
+	pthread_join(caller.thread, NULL);
+	ck_assert_int_eq(caller.result, 0);
+	close(accept(listener, NULL, NULL));
+	close(caller.fd);
+	ck_assert_int_eq(pthread_create(&thread, NULL, accept_one, &listener), 0);
+	usleep(100000);
+	pthread_kill(thread, SIGUSR1);
+	usleep(100000);
+	close(tcp_client(port));
+	fd = joined(thread);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	close(listener);
+}
+END_TEST
+
+/* As signal(7): not with a timeout. */
+START_TEST(not_restarted_with_a_timeout)
+{
+	struct timeval timeout = { 5, 0 };
+	in_port_t port;
+	int listener = listener_open(&port);
+	pthread_t thread;
+
+	handle_with(SA_RESTART);
+	ck_assert_int_eq(setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, accept_one, &listener), 0);
+	usleep(100000);
+	pthread_kill(thread, SIGUSR1);
+	ck_assert_int_eq(joined(thread), -1);
+	close(listener);
+}
+END_TEST
+
 /* Cancelled meanwhile, it sends what does not have to wait. */
 static void *send_cancelled(void *fd)
 {
@@ -248,6 +418,9 @@ END_TEST
 static void set_up(void)
 {
 	loopback_connects = true;
+	/* Handlers of Check's and of the sanitizers' would tell that calls are not restarted. */
+	for (int number = 1; number <= SIGSYS; number++)
+		signal(number, SIG_DFL);
 }
 
 int main(void)
@@ -260,8 +433,13 @@ int main(void)
 	tcase_set_timeout(cases, 20);
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
-	tcase_add_loop_test(cases, it_is_seen_without_waiting, 0, 2);
+	tcase_add_loop_test(cases, it_is_seen_without_waiting, 0, KINDS);
 	tcase_add_loop_test(cases, a_cancelled_accept_leaves_nothing, 0, 2);
+	tcase_add_loop_test(cases, a_failed_connect_may_be_tried_again, 0, KINDS);
+	tcase_add_test(cases, a_second_connect_waits_for_the_first);
+	tcase_add_test(cases, a_cancelled_connect_goes_on);
+	tcase_add_test(cases, restarted_after_a_signal);
+	tcase_add_test(cases, not_restarted_with_a_timeout);
 	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
