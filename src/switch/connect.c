@@ -325,8 +325,11 @@ static void connect_cancelled(void *argument)
 	socket_put(socket);
 }
 
-/* A blocking caller moves its connect itself. 0, or -EINTR when a signal came. */
-static int wait_decided(struct socket *socket)
+/*
+ * A blocking caller moves its connect itself; asleep it may be cancelled, if cancel_state says
+ * so. 0, or -EINTR when a signal came.
+ */
+static int wait_decided(struct socket *socket, int cancel_state)
 {
 	struct connecting *connecting = &socket->connecting;
 	struct pollfd descriptor = { .events = POLLIN };
@@ -351,8 +354,10 @@ static int wait_decided(struct socket *socket)
 		time = (struct timespec){ left / 1000000000, left % 1000000000 };
 		pthread_mutex_unlock(&socket->lock);
 		pthread_cleanup_push(connect_cancelled, socket);
+		pthread_setcancelstate(cancel_state, NULL);
 		interrupted = libc_call.ppoll(&descriptor, 1, &time, NULL) < 0 && errno == EINTR &&
 			      !interrupted_call_goes_on(socket->send_timeout);
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 		pthread_cleanup_pop(0);
 		pthread_mutex_lock(&socket->lock);
 		if (interrupted)
@@ -366,28 +371,30 @@ static void put_cancelled(void *socket)
 }
 
 /* A blocking call on a socket that connects already waits for it, as long as it may. */
-static int wait_connecting(struct socket *socket, int fd)
+static int wait_connecting(struct socket *socket, int fd, int cancel_state)
 {
 	struct pollfd descriptor = { .fd = fd, .events = POLLOUT };
 	int result;
 
 	pthread_cleanup_push(put_cancelled, socket);
+	pthread_setcancelstate(cancel_state, NULL);
 	do
 		result = switch_poll(&descriptor, 1, socket->send_timeout, NULL);
 	while (result == -EINTR && interrupted_call_goes_on(socket->send_timeout));
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	pthread_cleanup_pop(0);
 	return result ? result : -EALREADY;
 }
 
 /* As Linux answers another connect: of one that failed it says why, and forgets it. */
-static int connect_known(struct socket *socket, int fd)
+static int connect_known(struct socket *socket, int fd, int cancel_state)
 {
 	int result;
 
 	pthread_mutex_lock(&socket->lock);
 	while (socket->state == SOCKET_CONNECTING && !socket->nonblocking) {
 		pthread_mutex_unlock(&socket->lock);
-		result = wait_connecting(socket, fd);
+		result = wait_connecting(socket, fd, cancel_state);
 		if (result < 0)
 			return result;
 		pthread_mutex_lock(&socket->lock);
@@ -413,11 +420,6 @@ static int connect_known(struct socket *socket, int fd)
 	return result;
 }
 
-static int connect_tcp(int fd, const struct sockaddr *address, socklen_t length)
-{
-	return libc_call.connect(fd, address, length) ? -errno : 0;
-}
-
 /* By a system call, which answers EFAULT where looking at a bad pointer would end the program. */
 static int copy_in(union address *copy, const struct sockaddr *address, socklen_t length)
 {
@@ -437,7 +439,8 @@ static bool copy_address(union address *copy, const struct sockaddr *address, so
 	       (copy->any.sa_family == AF_INET6 && length >= sizeof(struct sockaddr_in6));
 }
 
-int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
+/* -ERESTART: TCP is to do it. */
+static int connect_san(int fd, const struct sockaddr *address, socklen_t length, int cancel_state)
 {
 	struct socket *socket = descriptor_get(fd);
 	struct sockaddr_storage peer, source;
@@ -449,23 +452,23 @@ int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
 	if (socket) {
 		result = copy_in(&copy, address, length);
 		if (!result)
-			result = connect_known(socket, fd);
+			result = connect_known(socket, fd, cancel_state);
 		if (socket->state == SOCKET_PLAIN)
 			descriptor_clear_all(socket);
 		socket_put(socket);
-		return result == -ERESTART ? connect_tcp(fd, address, length) : result;
+		return result;
 	}
 	if (!is_tcp(fd) || !copy_address(&copy, address, length))
-		return connect_tcp(fd, address, length);
+		return -ERESTART;
 	reason = route(fd, &copy.any, length, &peer, &source);
 	if (reason) {
 		log_info("switch: connect goes over TCP: %s", reason);
 		statistic_add(STATISTIC_tcp_connects, 1);
-		return connect_tcp(fd, address, length);
+		return -ERESTART;
 	}
 	socket = socket_new(SOCKET_CONNECTING);
 	if (!socket)
-		return connect_tcp(fd, address, length);
+		return -ERESTART;
 	socket_adopt_options(socket, fd);
 	connecting = &socket->connecting;
 	connecting->peer = copy;
@@ -493,11 +496,11 @@ int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
 		socket_put(socket);
 		statistic_add(STATISTIC_tcp_connects, 1);
 		statistic_add(STATISTIC_san_fallbacks, 1);
-		return connect_tcp(fd, address, length);
+		return -ERESTART;
 	}
 	pthread_mutex_lock(&socket->lock);
 	if (!socket->nonblocking) {
-		result = wait_decided(socket);
+		result = wait_decided(socket, cancel_state);
 		if (result == 0 && socket->state == SOCKET_CONNECTED) {
 			/* One that broke after its greeting did connect: the next call hears of it. */
 			result = socket->session.established ? 0 : -socket->session.error;
@@ -522,11 +525,24 @@ int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
 		pthread_mutex_unlock(&socket->lock);
 		descriptor_clear_all(socket);
 		socket_put(socket);
-		return connect_tcp(fd, address, length);
+		return -ERESTART;
 	}
 	if (!result && socket->state == SOCKET_CLOSED)
 		result = -EBADF;	/* by another thread meanwhile */
 	pthread_mutex_unlock(&socket->lock);
 	socket_put(socket);
 	return result;
+}
+
+int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+	int cancel_state, result;
+
+	/* Not where a lock, also one of the provider's libraries, would stay behind. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	result = connect_san(fd, address, length, cancel_state);
+	pthread_setcancelstate(cancel_state, NULL);
+	if (result != -ERESTART)
+		return result;
+	return libc_call.connect(fd, address, length) ? -errno : 0;
 }

@@ -112,6 +112,7 @@ struct socket *switch_listener_get(int fd)
 {
 	struct socket *socket = descriptor_get(fd);
 	const char *reason;
+	int cancel_state;
 
 	if (socket)
 		return socket;
@@ -120,6 +121,8 @@ struct socket *switch_listener_get(int fd)
 	socket = socket_new(SOCKET_LISTENING);
 	if (!socket)
 		return NULL;
+	/* The provider's libraries write(). */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	reason = companion_listen(socket, fd);
 	if (!reason && attention_start())
 		reason = "no switch thread";
@@ -131,8 +134,10 @@ struct socket *switch_listener_get(int fd)
 		log_info("switch: listen goes over TCP only: %s", reason);
 		companion_close(socket);
 		socket_put(socket);
+		pthread_setcancelstate(cancel_state, NULL);
 		return NULL;
 	}
+	pthread_setcancelstate(cancel_state, NULL);
 	/* What waits for it waits for the kernel's connections too. */
 	descriptor_mark_listening(fd, true);
 	socket_adopt_options(socket, fd);
