@@ -37,6 +37,7 @@
 #include "settings.h"
 #include "socket_state.h"
 #include "statistics.h"
+#include "system.h"
 #include "waiter.h"
 #include "wsa_errno.h"
 
@@ -403,14 +404,12 @@ static void inherit_options(int from, int to)
 	}
 }
 
-static int give_descriptor(struct socket *connection, int listener_fd, struct sockaddr *address,
-			   socklen_t *length, int flags)
+/* Makes the kernel's socket `fd` the connection's: fd or -errno. */
+static int give_descriptor(struct socket *connection, int fd, int listener_fd,
+			   struct sockaddr *address, socklen_t *length)
 {
-	int fd, error, family = connection->peer.any.sa_family;
+	int error;
 
-	fd = kernel_socket(family, flags & (SOCK_CLOEXEC | SOCK_NONBLOCK));
-	if (fd < 0)
-		return -errno;
 	inherit_options(listener_fd, fd);
 	pthread_mutex_lock(&connection->lock);
 	socket_adopt_options(connection, fd);
@@ -420,7 +419,7 @@ static int give_descriptor(struct socket *connection, int listener_fd, struct so
 		log_error("switch: an accepted connection has no place in the table: %s",
 			  log_errno_name(error));
 		socket_put(connection);
-		libc_call.close(fd);
+		system_close(fd);
 		return error;
 	}
 	if (address && length) {
@@ -434,7 +433,7 @@ static int give_descriptor(struct socket *connection, int listener_fd, struct so
 	return fd;
 }
 
-/* No descriptor could be had: as the kernel does, the connection is lost to the program. */
+/* The table has no place for it: the connection is lost to the program. */
 static void drop(struct socket *connection)
 {
 	pthread_mutex_lock(&connection->lock);
@@ -443,6 +442,37 @@ static void drop(struct socket *connection)
 	attention_draining();
 	attention_soon(connection);
 	pthread_mutex_unlock(&connection->lock);
+}
+
+/*
+ * Accepts a greeted connection, or -EAGAIN. As the kernel does it the descriptor comes first:
+ * where none can be had the connection stays for later.
+ */
+static int accept_ready(struct socket *socket, int fd, struct sockaddr *address,
+			socklen_t *length, int flags)
+{
+	struct socket *connection;
+	int own, result;
+	bool ready;
+
+	pthread_mutex_lock(&socket->lock);
+	ready = socket->listening.ready_first;
+	pthread_mutex_unlock(&socket->lock);
+	if (!ready)
+		return -EAGAIN;
+	own = kernel_socket(socket->local.any.sa_family, flags);
+	if (own < 0)
+		return -errno;
+	connection = ready_pop(socket);
+	if (!connection) {
+		system_close(own);
+		return -EAGAIN;
+	}
+	result = give_descriptor(connection, own, fd, address, length);
+	if (result < 0)
+		drop(connection);
+	socket_put(connection);
+	return result;
 }
 
 static int accept_now(int fd, struct sockaddr *address, socklen_t *length, int flags)
@@ -552,16 +582,9 @@ int socket_accept(struct socket *socket, int fd, struct sockaddr *address, sockl
 		return socket->state == SOCKET_PLAIN ? -ERESTART : -EINVAL;
 	socket->listening.waited = true;
 	for (;;) {
-		struct socket *connection = ready_pop(socket);
-
-		if (connection) {
-			result = give_descriptor(connection, fd, address, length, flags);
-			if (result < 0)
-				drop(connection);
-			socket_put(connection);
-			return result;
-		}
-		result = accept_kernel(socket, fd, address, length, flags);
+		result = accept_ready(socket, fd, address, length, flags);
+		if (result == -EAGAIN)
+			result = accept_kernel(socket, fd, address, length, flags);
 		if (result != -EAGAIN || socket->nonblocking)
 			return result;
 		result = wait_connection(socket, fd, waiter, deadline);

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -80,6 +81,13 @@ static void nonblocking(int fd)
 	ck_assert_int_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);
 }
 
+static void wait_readable(int fd)
+{
+	struct pollfd entry = { .fd = fd, .events = POLLIN };
+
+	ck_assert_int_eq(poll(&entry, 1, 5000), 1);
+}
+
 static void *accept_one(void *listener)
 {
 	return (void *)(intptr_t)accept(*(int *)listener, NULL, NULL);
@@ -146,6 +154,34 @@ START_TEST(a_thread_that_is_stuck_holds_nobody_up)
 	close(fd);
 	close(listener);
 	close(other);
+	attention_drain(2000);
+}
+END_TEST
+
+START_TEST(it_stays_while_there_is_no_descriptor)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client, fd;
+	struct pollfd entry = { .fd = listener, .events = POLLIN };
+	struct rlimit limit, none;
+
+	/* What a thread needs once in order to wait is there. */
+	ck_assert_int_eq(poll(&entry, 1, 1), 0);
+	client = _i == SAN ? san_client(port) : tcp_client(port);
+	wait_readable(listener);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	/* All below the listener were taken when it was made. */
+	none = (struct rlimit){ (rlim_t)listener + 1, limit.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	fails(accept(listener, NULL, NULL), EMFILE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	wait_readable(listener);
+	fd = accept(listener, NULL, NULL);
+	ck_assert_int_eq(descriptor_is_known(fd), _i == SAN);
+	ck_assert_int_eq(send(client, "x", 1, 0), 1);
+	close(fd);
+	close(client);
+	close(listener);
 	attention_drain(2000);
 }
 END_TEST
@@ -433,6 +469,7 @@ int main(void)
 	tcase_set_timeout(cases, 20);
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
+	tcase_add_loop_test(cases, it_stays_while_there_is_no_descriptor, 0, KINDS);
 	tcase_add_loop_test(cases, it_is_seen_without_waiting, 0, KINDS);
 	tcase_add_loop_test(cases, a_cancelled_accept_leaves_nothing, 0, 2);
 	tcase_add_loop_test(cases, a_failed_connect_may_be_tried_again, 0, KINDS);
