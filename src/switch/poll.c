@@ -3,11 +3,11 @@
  * poll and select over mixed sets: "arm, look again, sleep" (socket.h) for each
  * SAN socket of the set, with the kernel's poll asleep over all that is left.
  *
- * The kernel gets an array of
- *	the application's entries in their places; those that only the SAN can
- *	answer have the descriptor -1, which the kernel skips;
- *	a place for each SAN socket's companion descriptor;
- *	the waiter's descriptor.
+ * The kernel gets the array of the application's entries in their places. Those
+ * that only the SAN can answer have the descriptor -1, which the kernel skips;
+ * in a sleep their companions' descriptors stand there, and the waiter's in some
+ * place that is free. So the array is hardly ever longer than the application's,
+ * which may be as long as RLIMIT_NOFILE allows.
  *
  * No lock is held while sleeping. A thread that is cancelled there takes its
  * links off the sockets and gives its references back.
@@ -41,13 +41,14 @@ struct item {
 	struct socket *socket;		/* a reference */
 	struct waiter_link link;
 	nfds_t place;			/* in the application's array */
+	int descriptor;			/* the companion's, to sleep on, or -1 */
 	bool added;			/* the link is on the socket */
 };
 
 struct wait {
 	struct pollfd *fds;		/* the application's */
 	nfds_t count;
-	struct pollfd *kernel;		/* count + items + 1 */
+	struct pollfd *kernel;		/* count + 1 */
 	struct item *items;
 	nfds_t item_count, item_room;
 	nfds_t plain;			/* entries that the kernel answers */
@@ -158,8 +159,8 @@ static int wait_begin(struct wait *wait, struct pollfd *small_kernel, struct ite
 		room += descriptor_is_known(wait->fds[i].fd);
 	wait->kernel = small_kernel;
 	wait->items = small_items;
-	if (wait->count + room + 1 > SMALL) {
-		size_t kernel_size = (wait->count + room + 1) * sizeof(struct pollfd);
+	if (wait->count + 1 > SMALL) {
+		size_t kernel_size = (wait->count + 1) * sizeof(struct pollfd);
 
 		wait->memory = malloc(kernel_size + room * sizeof(struct item));
 		if (!wait->memory)
@@ -187,7 +188,6 @@ static int wait_begin(struct wait *wait, struct pollfd *small_kernel, struct ite
 		}
 		wait->plain += wait->kernel[i].fd >= 0;
 	}
-	wait->kernel[wait->count + wait->item_count] = (struct pollfd){ .fd = -1 };
 	return 0;
 }
 
@@ -297,30 +297,24 @@ static int arm(struct wait *wait)
 		wait->waiter = waiter_self();
 	if (!wait->waiter)
 		return -ENOMEM;
-	wait->kernel[wait->count + wait->item_count] = (struct pollfd){
-		.fd = wait->waiter->wake, .events = POLLIN,
-	};
 	for (i = 0; i < wait->item_count; i++) {
 		struct item *item = &wait->items[i];
 		struct pollfd *own = &wait->kernel[item->place];
-		struct pollfd *companion = &wait->kernel[wait->count + i];
-		int descriptor = -1;
 
 		if (!item->added)
 			socket_waiter_add(item->socket, &item->link, wait->waiter);
 		item->added = true;
 		atomic_store(&item->link.armed, LINK_ARMED);
 
-		*companion = (struct pollfd){ .fd = -1, .events = POLLIN };
+		item->descriptor = -1;
 		own->fd = -1;
-		switch (socket_arm(item->socket, &descriptor)) {
+		switch (socket_arm(item->socket, &item->descriptor)) {
 		case SOCKET_WAIT_KERNEL:
 		case SOCKET_WAIT_BOTH:
-			own->fd = wait->fds[item->place].fd;
+			*own = wait->fds[item->place];
+			own->revents = 0;
 			break;
 		case SOCKET_WAIT_COMPANION:
-			companion->fd = descriptor;
-			break;
 		case SOCKET_WAIT_WAKE:
 			break;
 		}
@@ -347,10 +341,38 @@ static void unmute(struct wait *wait)
 	}
 }
 
+/* Puts our own descriptors into the kernel's array; returns the waiter's place. */
+static nfds_t own_enter(struct wait *wait)
+{
+	nfds_t i;
+
+	for (i = 0; i < wait->item_count; i++)
+		if (wait->items[i].descriptor >= 0)
+			wait->kernel[wait->items[i].place] = (struct pollfd){
+				.fd = wait->items[i].descriptor, .events = POLLIN,
+			};
+	for (i = 0; i < wait->count && wait->kernel[i].fd >= 0; i++)
+		;
+	wait->kernel[i] = (struct pollfd){ .fd = wait->waiter->wake, .events = POLLIN };
+	return i;
+}
+
+static void own_leave(struct wait *wait, nfds_t waiter)
+{
+	nfds_t i;
+
+	if (wait->kernel[waiter].revents)
+		waiter_clear(wait->waiter);
+	wait->kernel[waiter].fd = -1;
+	for (i = 0; i < wait->item_count; i++)
+		if (wait->items[i].descriptor >= 0)
+			wait->kernel[wait->items[i].place].fd = -1;
+}
+
 /* Sleeps in the kernel; its result or -errno. */
 static int wait_sleep(struct wait *wait, int64_t deadline, const sigset_t *mask)
 {
-	nfds_t total = wait->count + wait->item_count + 1;
+	nfds_t waiter = own_enter(wait);
 	struct timespec time, *timeout = NULL;
 	int result;
 
@@ -365,11 +387,10 @@ static int wait_sleep(struct wait *wait, int64_t deadline, const sigset_t *mask)
 		timeout = &time;
 	}
 	settle_sets(wait);
-	result = libc_call.ppoll(wait->kernel, total, timeout, mask);
+	result = libc_call.ppoll(wait->kernel, wait->count + (waiter == wait->count), timeout, mask);
 	if (result < 0)
 		return -errno;
-	if (wait->kernel[total - 1].revents)
-		waiter_clear(wait->waiter);
+	own_leave(wait, waiter);
 	if (wait->muted)
 		unmute(wait);
 	return result;

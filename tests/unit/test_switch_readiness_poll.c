@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "descriptors.h"
@@ -325,6 +326,28 @@ START_TEST(the_mask_holds_while_asleep_only)
 }
 END_TEST
 
+/* The kernel counts places without a descriptor, too; an array of all numbers is allowed. */
+START_TEST(as_many_entries_as_the_limit)
+{
+	struct later later = { .delay = 50, .act = act_arrive, .bits = POLLIN };
+	struct rlimit limit = { 64, 64 };
+	struct pollfd fds[64];
+
+	waiter_self();
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (int i = 0; i < 64; i++)
+		fds[i] = (struct pollfd){ .fd = -1, .events = POLLIN };
+	fds[san_fd].fd = san_fd;
+	fds[pipe_fds[0]].fd = pipe_fds[0];
+	ck_assert_int_eq(switch_poll(fds, 64, 20 * MS, NULL), 0);
+	later_start(&later);
+	ck_assert_int_eq(switch_poll(fds, 64, -1, NULL), 1);
+	pthread_join(later.thread, NULL);
+	ck_assert_int_eq(fds[san_fd].revents, POLLIN);
+	ck_assert_int_eq(fds[pipe_fds[0]].revents, 0);
+}
+END_TEST
+
 /* ---- ways of waiting ---- */
 
 START_TEST(becomes_plain_tcp_meanwhile)
@@ -552,6 +575,7 @@ int main(void)
 	tcase_add_test(cases, large_set);
 	tcase_add_loop_test(cases, a_signal_interrupts, 0, 2);
 	tcase_add_test(cases, the_mask_holds_while_asleep_only);
+	tcase_add_test(cases, as_many_entries_as_the_limit);
 	tcase_add_test(cases, becomes_plain_tcp_meanwhile);
 	tcase_add_test(cases, becomes_connected_meanwhile);
 	tcase_add_test(cases, a_listener_waits_for_both);
