@@ -58,6 +58,7 @@ int preload_select(int limit, fd_set *in, fd_set *out, fd_set *except, struct ti
 	int saved = errno, result;
 	int64_t time = -1, end;
 
+	limit = switch_select_limit(limit);
 	if (!switch_select_concerns(limit, in, out, except))
 		return libc_call.select(limit, in, out, except, timeout);
 	if (timeout) {
@@ -86,6 +87,7 @@ int preload_pselect(int limit, fd_set *in, fd_set *out, fd_set *except,
 	int saved = errno, error = 0;
 	int64_t time;
 
+	limit = switch_select_limit(limit);
 	if (!switch_select_concerns(limit, in, out, except))
 		return libc_call.pselect(limit, in, out, except, timeout, mask);
 	time = from_timespec(timeout, &error);

@@ -18,11 +18,13 @@
  */
 #include "readiness.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "descriptor.h"
 #include "descriptors.h"
 #include "epoll.h"
 #include "libc_calls.h"
@@ -457,6 +459,45 @@ int switch_poll(struct pollfd *fds, nfds_t count, int64_t timeout, const sigset_
 #define SELECT_IN	(POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR)
 #define SELECT_OUT	(POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR)
 #define SELECT_EXCEPT	POLLPRI
+
+/* The highest descriptor of the program's, or -1 if it cannot be told. Async-signal-safe. */
+static int highest_open(void)
+{
+	int first = descriptor_hidden_first(), end = descriptor_hidden_end(), highest = -1;
+	int directory = system_open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	char buffer[4096];
+	long bytes, at;
+
+	while ((bytes = system_raw(SYS_getdents64, directory, buffer, sizeof(buffer))) > 0) {
+		for (at = 0; at < bytes;) {
+			const struct dirent64 *entry = (const void *)(buffer + at);
+			int fd = atoi(entry->d_name);	/* 0 for . and .. */
+
+			at += entry->d_reclen;
+			/* As far as they can be told, ours are these; see close_visible(). */
+			if (fd > highest && fd != directory &&
+			    (fd < first || fd >= end || !(system_fcntl(fd, F_GETFD, 0) & FD_CLOEXEC)))
+				highest = fd;
+		}
+	}
+	system_close(directory);
+	/* With all numbers below taken those up there may be the program's as well. */
+	return highest == first - 1 ? -1 : highest;
+}
+
+int switch_select_limit(int limit)
+{
+	int highest, table = FD_SETSIZE;
+
+	if (limit <= FD_SETSIZE)
+		return limit;
+	highest = highest_open();
+	if (highest < 0)
+		return limit;
+	while (table <= highest)
+		table *= 2;
+	return limit < table ? limit : table;
+}
 
 static void set_clear(fd_set *set, int limit)
 {

@@ -26,6 +26,13 @@ bool switch_select_concerns(int limit, const fd_set *in, const fd_set *out, cons
  */
 int switch_poll(struct pollfd *fds, nfds_t count, int64_t timeout, const sigset_t *mask);
 
+/*
+ * What the kernel makes of select's limit, which it cuts down to the size of its table. Our
+ * own descriptors have made that larger, and programs that say getdtablesize() often have no
+ * more than an fd_set: without this, what lies behind it would be read and cleared.
+ */
+int switch_select_limit(int limit);
+
 /* pselect(2), likewise. The sets are written only on success. */
 int switch_select(int limit, fd_set *in, fd_set *out, fd_set *except, int64_t timeout,
 		  const sigset_t *mask);

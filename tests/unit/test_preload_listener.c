@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -206,6 +207,39 @@ START_TEST(it_is_seen_without_waiting)
 	close(client);
 	close(listener);
 	attention_drain(2000);
+}
+END_TEST
+
+/* The kernel's table is larger for our own descriptors, the program's fd_set is not. */
+START_TEST(select_leaves_alone_what_is_behind_a_set)
+{
+	in_port_t port;
+	int listener = listener_open(&port), pipe_fds[2];
+	struct { fd_set in; unsigned char behind[4096]; } set = { .behind[100] = 1 };
+	struct timeval none = { 0, 0 };
+	struct timespec no_time = { 0, 0 };
+	struct rlimit limit;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	if (limit.rlim_cur <= FD_SETSIZE)
+		return;
+	ck_assert_int_eq(pipe(pipe_fds), 0);
+	FD_SET(_i ? listener : pipe_fds[0], &set.in);
+	ck_assert_int_eq(select(getdtablesize(), &set.in, NULL, NULL, &none), 0);
+	ck_assert_int_eq(set.behind[100], 1);
+	ck_assert_int_eq(pselect(getdtablesize(), &set.in, NULL, NULL, &no_time, NULL), 0);
+	ck_assert_int_eq(set.behind[100], 1);
+	/* What the program has up there is looked at. */
+	FD_SET(_i ? listener : pipe_fds[0], &set.in);
+	ck_assert_int_eq(dup2(pipe_fds[1], FD_SETSIZE + 7), FD_SETSIZE + 7);
+	memset(set.behind, 0, sizeof(set.behind));
+	set.behind[0] = 1 << 7;
+	ck_assert_int_eq(select(getdtablesize(), NULL, &set.in, NULL, &none), 1);
+	ck_assert_int_eq(set.behind[0], 1 << 7);
+	close(FD_SETSIZE + 7);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+	close(listener);
 }
 END_TEST
 
@@ -470,6 +504,7 @@ int main(void)
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
 	tcase_add_loop_test(cases, it_stays_while_there_is_no_descriptor, 0, KINDS);
+	tcase_add_loop_test(cases, select_leaves_alone_what_is_behind_a_set, 0, 2);
 	tcase_add_loop_test(cases, it_is_seen_without_waiting, 0, KINDS);
 	tcase_add_loop_test(cases, a_cancelled_accept_leaves_nothing, 0, 2);
 	tcase_add_loop_test(cases, a_failed_connect_may_be_tried_again, 0, KINDS);
