@@ -197,7 +197,7 @@ int epoll_involve(struct epoll *epoll)
 	struct epoll_event event = { .events = EPOLLIN, .data.u64 = epoll_mark() };
 	int kernel, wake, result;
 
-	if (epoll->closed || epoll->child)
+	if (epoll->closed)
 		return -EBADF;
 	if (epoll->kernel >= 0)
 		return 0;
@@ -533,7 +533,7 @@ int epoll_socket_entered(int fd, struct socket *socket)
 			gone[count++] = watch_detach(watch);
 		}
 		if (!watch->member) {
-			result = epoll->child ? 0 : watch_attach(watch, socket, REGISTERED_OWN);
+			result = watch_attach(watch, socket, REGISTERED_OWN);
 			if (watch->member)
 				member_arm(watch->member);
 			epoll_changed(epoll);
@@ -617,29 +617,61 @@ bool epoll_has_sockets(struct epoll *epoll)
 
 /* ---- fork ---- */
 
+/*
+ * A set that sockets are involved in holds descriptors of the parent's companions: the child
+ * gets another one in its place, and the parent's stays as it is.
+ */
 static void epoll_disown(int fd, struct epoll *epoll, void *unused)
+{
+	int flags = system_fcntl(fd, F_GETFD, 0) & FD_CLOEXEC ? O_CLOEXEC : 0, set;
+
+	(void)unused;
+	pthread_mutex_init(&epoll->lock, NULL);
+	atomic_store(&epoll->sleepers, 0);
+	if (epoll->child) {
+		/* A duplicate. */
+		system_raw(SYS_dup3, atomic_load(&epoll->fd), fd, flags);
+	} else if (epoll_has_sockets(epoll)) {
+		epoll->child = true;
+		system_close(epoll->kernel);
+		system_close(epoll->waiter.wake);
+		epoll->kernel = epoll->waiter.wake = -1;
+		atomic_store(&epoll->fd, fd);
+		set = (int)system_raw(SYS_epoll_create1, 0);
+		system_raw(SYS_dup3, set, fd, flags);
+		system_close(set);
+	}
+}
+
+static void epoll_refill(int fd, struct epoll *epoll, void *unused)
 {
 	struct watch *watch;
 
 	(void)fd;
 	(void)unused;
-	pthread_mutex_init(&epoll->lock, NULL);
-	/*
-	 * What members hold belongs to the parent's sockets, whose locks may be
-	 * in any state here: it is forgotten, not given back.
-	 */
-	LIST_FOREACH(watch, &epoll->watches, entry)
-		watch->member = NULL;
+	if (!epoll->child)
+		return;
+	epoll->child = false;
 	TAILQ_INIT(&epoll->queue);
 	atomic_store(&epoll->waiter.woken, NULL);
 	epoll->members_size = 0;
-	atomic_store(&epoll->sleepers, 0);
-	if (epoll->kernel < 0)
-		return;
-	epoll->child = true;
-	system_close(epoll->kernel);
-	system_close(epoll->waiter.wake);
-	epoll->kernel = epoll->waiter.wake = -1;
+	epoll->free_index = 1;
+	epoll_involve(epoll);
+	LIST_FOREACH(watch, &epoll->watches, entry) {
+		/*
+		 * What members hold belongs to the parent's sockets, whose locks may be
+		 * in any state here: it is forgotten, not given back.
+		 */
+		struct member *member = watch->member;
+
+		watch->member = NULL;
+		/* The parent's connections are not for the child to wait for. */
+		if (!member || member->wait == SOCKET_WAIT_BOTH || member->wait == SOCKET_WAIT_KERNEL)
+			epoll_kernel_control(epoll, EPOLL_CTL_ADD, watch->fd, watch->events,
+					     watch->data.u64);
+		if (descriptor_is_listening(watch->fd))
+			watch_listens(watch);
+	}
 }
 
 void epoll_forked_child(void)
@@ -650,4 +682,6 @@ void epoll_forked_child(void)
 		pthread_mutex_init(&stripes[i], NULL);
 	memset(&sections, 0, sizeof(sections));
 	descriptor_epoll_each(epoll_disown, NULL);
+	/* Only now, for a set may be in another one. */
+	descriptor_epoll_each(epoll_refill, NULL);
 }

@@ -53,7 +53,7 @@ void epoll_settle(struct epoll *epoll);
 /* Does epoll_settle() matter for the set now? */
 bool epoll_has_sockets(struct epoll *epoll);
 
-/* After fork in the child. The kernel's set is shared with the parent: ours is emptied. */
+/* After fork in the child: sets with sockets are made anew, for the kernel's are the parent's. */
 void epoll_forked_child(void);
 
 /* ---- for the descriptor table ---- */

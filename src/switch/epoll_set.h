@@ -89,7 +89,7 @@ struct epoll {
 	atomic_uint references;
 	pthread_mutex_t lock;
 	bool closed;
-	bool child;			/* inherited over fork: nothing of it is ours */
+	bool child;			/* inherited over fork, and being made anew */
 	atomic_bool involved;		/* waits cannot go straight through (never reset) */
 	atomic_bool outside;		/* somebody may sleep on the set's descriptor */
 	atomic_bool listeners;		/* a watched descriptor was marked listening */

@@ -303,7 +303,7 @@ void epoll_settle(struct epoll *epoll)
 	attach_listeners(epoll);
 	settle_inner(epoll);
 	epoll_enter(epoll);
-	if (!epoll->closed && !epoll->child) {
+	if (!epoll->closed) {
 		epoll_take_woken(epoll);
 		epoll_changed(epoll);
 	}
@@ -502,13 +502,13 @@ int switch_epoll_wait(struct epoll *epoll, int epoll_fd, struct epoll_event *eve
 	 * looks at the count afterwards, so one of the two sees the other.
 	 */
 	atomic_fetch_add(&epoll->sleepers, 1);
-	if (!epoll_has_sockets(epoll) || epoll->child) {
+	if (!epoll_has_sockets(epoll)) {
 		result = kernel_sleep(epoll, epoll_fd, events, room, timeout, mask);
 		if (result <= 0 || !epoll_has_sockets(epoll))
 			goto out;
 		/* A socket may have come in meanwhile, and its reports with it. */
 		result = translate(epoll, events, result);
-		if (result || epoll->child)
+		if (result)
 			goto out;
 	}
 	result = wait_involved(epoll, epoll_fd, events, room, deadline, mask);

@@ -13,8 +13,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "attention.h"
@@ -22,6 +24,7 @@
 #include "libc_calls.h"
 #include "loopback_provider.h"
 #include "socket_state.h"
+#include "waiter.h"
 
 enum { TCP, SAN, KINDS };
 
@@ -457,6 +460,72 @@ START_TEST(not_restarted_with_a_timeout)
 }
 END_TEST
 
+/* ---- fork ---- */
+
+/* ck_assert() would speak to the wrong process. */
+#define CHILD(condition) do {			\
+	if (!(condition))			\
+		return __LINE__ % 256;		\
+} while (0)
+
+static int use_inherited_set(int set, int duplicate, int listener, in_port_t port)
+{
+	struct epoll_event event = { 0 };
+	int64_t start = clock_now();
+	int client, fd;
+
+	CHILD(epoll_wait(set, &event, 1, 50) == 0);
+	CHILD(clock_now() - start >= 50000000);
+	client = tcp_client(port);
+	CHILD(epoll_wait(set, &event, 1, 5000) == 1);
+	CHILD(event.data.u64 == 5);
+	CHILD(epoll_wait(duplicate, &event, 1, 5000) == 1);
+	close(accept(listener, NULL, NULL));
+	close(client);
+	client = san_client(port);
+	CHILD(epoll_wait(set, &event, 1, 5000) == 1);
+	fd = accept(listener, NULL, NULL);
+	CHILD(descriptor_is_known(fd));
+	event = (struct epoll_event){ .events = EPOLLIN, .data.u64 = 6 };
+	CHILD(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+	CHILD(epoll_wait(set, &event, 1, 0) == 0);
+	CHILD(send(client, "x", 1, 0) == 1);
+	CHILD(epoll_wait(set, &event, 1, 5000) == 1);
+	CHILD(event.data.u64 == 6);
+	CHILD(epoll_ctl(duplicate, EPOLL_CTL_DEL, fd, &event) == 0);
+	CHILD(epoll_ctl(set, EPOLL_CTL_DEL, listener, &event) == 0);
+	return 0;
+}
+
+/* The listener was waited for before, so that its companion stays with the parent, or not. */
+START_TEST(a_child_uses_an_inherited_set)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.u64 = 5 };
+	in_port_t port;
+	int listener = listener_open(&port), set = epoll_create1(EPOLL_CLOEXEC);
+	int duplicate = dup(set), client, status;
+	pid_t pid;
+
+	ck_assert_int_eq(epoll_ctl(set, EPOLL_CTL_ADD, listener, &event), 0);
+	if (_i)
+		ck_assert_int_eq(epoll_wait(set, &event, 1, 0), 0);
+	pid = fork();
+	if (!pid)
+		_exit(use_inherited_set(set, duplicate, listener, port));
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(epoll_wait(set, &event, 1, 0), 0);
+	client = tcp_client(port);
+	ck_assert_int_eq(epoll_wait(set, &event, 1, 5000), 1);
+	ck_assert_uint_eq(event.data.u64, 5);
+	close(client);
+	close(listener);
+	close(set);
+	close(duplicate);
+}
+END_TEST
+
 /* Cancelled meanwhile, it sends what does not have to wait. */
 static void *send_cancelled(void *fd)
 {
@@ -512,6 +581,7 @@ int main(void)
 	tcase_add_test(cases, a_cancelled_connect_goes_on);
 	tcase_add_test(cases, restarted_after_a_signal);
 	tcase_add_test(cases, not_restarted_with_a_timeout);
+	tcase_add_loop_test(cases, a_child_uses_an_inherited_set, 0, 2);
 	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
