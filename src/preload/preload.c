@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The library's start, and what happens to it in a fork.
+ * The library's start, what happens to it in a fork, and the end.
  *
  * The child's handler may run in a child of a process with many threads: it
  * only resets what those threads may have held. vfork() needs no wrapper: the
  * descriptor table knows its process and ignores what the child does.
  */
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "epoll.h"
 #include "lifetime.h"
@@ -41,7 +42,18 @@ __attribute__((constructor(101))) static void preload_start(void)
 	switch_open();
 	/* Fails only for lack of memory, at a time when nothing was allocated. */
 	pthread_atfork(forking, NULL, forked_child);
+	at_quick_exit(switch_exit);
 	errno = saved;
+}
+
+/*
+ * After the program's exit handlers and its own destructors, which may still talk to peers,
+ * and before those of the provider and of its libraries, which were loaded later.
+ */
+__attribute__((destructor)) static void preload_end(void)
+{
+	stream_flush_all();
+	switch_exit();
 }
 
 /* fork() calls the handlers above; this one is meant not to. Ours must run all the same. */

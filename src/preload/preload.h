@@ -95,5 +95,7 @@ ssize_t transfer_receive(struct socket *socket, const struct iovec *vector, size
 
 /* In the child of a fork: other threads' hold on the list of streams is void. */
 void stream_forked_child(void);
+/* At exit, before sockets are closed. */
+void stream_flush_all(void);
 
 #endif

@@ -74,15 +74,10 @@ static int stream_close(void *cookie)
 	return preload_close(fd);
 }
 
-static void flush_all(void)
+void stream_flush_all(void)
 {
-	fflush(NULL);
-}
-
-static void flush_at_exit(void)
-{
-	/* Handlers run in reverse order: before the switch's, registered at the first connection. */
-	atexit(flush_all);
+	if (!LIST_EMPTY(&streams))
+		fflush(NULL);
 }
 
 static FILE *stream_open(int fd, const char *mode)
@@ -91,7 +86,6 @@ static FILE *stream_open(int fd, const char *mode)
 		.read = stream_read, .write = stream_write, .seek = stream_seek,
 		.close = stream_close,
 	};
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct stream *stream;
 	char kind[3] = { 0 };
 
@@ -116,7 +110,6 @@ static FILE *stream_open(int fd, const char *mode)
 	pthread_mutex_lock(&streams_lock);
 	LIST_INSERT_HEAD(&streams, stream, entry);
 	pthread_mutex_unlock(&streams_lock);
-	pthread_once(&once, flush_at_exit);
 	return stream->file;
 }
 

@@ -23,7 +23,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -32,7 +31,6 @@
 #include "descriptor.h"
 #include "descriptors.h"
 #include "libc_calls.h"
-#include "lifetime.h"
 #include "log.h"
 #include "socket_state.h"
 #include "statistics.h"
@@ -465,9 +463,6 @@ int attention_start(void)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);
 	started = !error;
-	/* Registered after main began, so it runs before the libraries' destructors. */
-	if (started)
-		atexit(switch_exit);
 unlock:
 	pthread_mutex_unlock(&lock);
 	if (error)

@@ -9,8 +9,8 @@ void switch_open(void);
 /*
  * The process ends by exit(): closes what is open as the kernel would and gives
  * closed sockets the time to deliver what they hold, as long as their peers take
- * it. Registered with atexit at first need; may be called more than once. A
- * process that ends by _exit() or a signal loses what only it held.
+ * it. From the preload library's destructor; may be called more than once. A
+ * process that ends by a signal loses what only it held.
  */
 void switch_exit(void);
 

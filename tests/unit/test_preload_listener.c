@@ -526,6 +526,43 @@ START_TEST(a_child_uses_an_inherited_set)
 }
 END_TEST
 
+/* ---- exit ---- */
+
+static int leaver, leaver_pipe[2];
+
+static void say_goodbye(void)
+{
+	ssize_t result = send(leaver, "bye", 3, MSG_NOSIGNAL);
+
+	(void)!write(leaver_pipe[1], &result, sizeof(result));
+}
+
+START_TEST(exit_handlers_may_still_send)
+{
+	in_port_t port;
+	ssize_t result = -1;
+	int status;
+	pid_t pid;
+
+	ck_assert_int_eq(pipe(leaver_pipe), 0);
+	pid = fork();
+	if (!pid) {
+		if (_i)
+			at_quick_exit(say_goodbye);
+		else
+			atexit(say_goodbye);
+		leaver = listener_open(&port);
+		leaver = san_client(port);
+		if (_i)
+			quick_exit(0);
+		exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(read(leaver_pipe[0], &result, sizeof(result)), sizeof(result));
+	ck_assert_int_eq(result, 3);
+}
+END_TEST
+
 /* Cancelled meanwhile, it sends what does not have to wait. */
 static void *send_cancelled(void *fd)
 {
@@ -582,6 +619,7 @@ int main(void)
 	tcase_add_test(cases, restarted_after_a_signal);
 	tcase_add_test(cases, not_restarted_with_a_timeout);
 	tcase_add_loop_test(cases, a_child_uses_an_inherited_set, 0, 2);
+	tcase_add_loop_test(cases, exit_handlers_may_still_send, 0, 2);
 	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
