@@ -56,6 +56,14 @@ __attribute__((destructor)) static void preload_end(void)
 	switch_exit();
 }
 
+/* Children of servers end so, right after close(): the kernel would deliver what they sent. */
+void preload__exit(int status)
+{
+	switch_leaving();
+	libc_call._exit(status);
+}
+PRELOAD_ALIAS(_Exit, _exit)
+
 /* fork() calls the handlers above; this one is meant not to. Ours must run all the same. */
 pid_t preload__Fork(void)
 {

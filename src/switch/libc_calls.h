@@ -98,6 +98,7 @@
 	CALL(int, -1, __vdprintf_chk, (int fd, int flag, const char *format, va_list values), \
 	     (fd, flag, format, values)) \
 	CALL(pid_t, -1, _Fork, (void), ()) \
+	CALL(void, (void)0, _exit, (int status), (status)) \
 	\
 	CALL(int, -1, poll, (struct pollfd *fds, nfds_t count, int timeout), \
 	     (fds, count, timeout)) \
@@ -143,6 +144,7 @@
 	ALIAS(__fcntl, fcntl) \
 	ALIAS(__poll, poll) \
 	ALIAS(__select, select) \
+	ALIAS(_Exit, _exit) \
 	ALIAS(_IO_fdopen, fdopen) \
 	ALIAS(_IO_fclose, fclose)
 

@@ -35,6 +35,12 @@ void switch_exit(void)
 	attention_drain((int)setting_number(SETTING_exit_patience));
 }
 
+void switch_leaving(void)
+{
+	if (descriptors_are_ours())
+		attention_drain((int)setting_number(SETTING_exit_patience));
+}
+
 /*
  * Another thread of the parent may have held any of these locks; in the child
  * there is only this thread, so they are simply made anew.

@@ -563,6 +563,46 @@ START_TEST(exit_handlers_may_still_send)
 }
 END_TEST
 
+static void *read_late(void *fd)
+{
+	char buffer[65536];
+
+	usleep(300000);
+	while (read(*(int *)fd, buffer, sizeof(buffer)) > 0)
+		;
+	return NULL;
+}
+
+/* Its peer takes nothing for 300 ms, and is not left alone meanwhile. */
+static void send_close_and_leave(void)
+{
+	static char data[1 << 20];
+	in_port_t port;
+	int listener = listener_open(&port), client = san_client(port);
+	int peer = accept(listener, NULL, NULL);
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, read_late, &peer);
+	send(client, data, sizeof(data), MSG_DONTWAIT);
+	close(client);
+	_exit(0);
+}
+
+START_TEST(what_was_closed_is_delivered_before_exit)
+{
+	int64_t start = clock_now();
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		send_close_and_leave();
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_ge(clock_now() - start, 300000000);
+	ck_assert_int_lt(clock_now() - start, 5000000000);
+}
+END_TEST
+
 /* Cancelled meanwhile, it sends what does not have to wait. */
 static void *send_cancelled(void *fd)
 {
@@ -620,6 +660,7 @@ int main(void)
 	tcase_add_test(cases, not_restarted_with_a_timeout);
 	tcase_add_loop_test(cases, a_child_uses_an_inherited_set, 0, 2);
 	tcase_add_loop_test(cases, exit_handlers_may_still_send, 0, 2);
+	tcase_add_test(cases, what_was_closed_is_delivered_before_exit);
 	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
