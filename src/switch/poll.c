@@ -463,7 +463,7 @@ int switch_poll(struct pollfd *fds, nfds_t count, int64_t timeout, const sigset_
 /* The highest descriptor of the program's, or -1 if it cannot be told. Async-signal-safe. */
 static int highest_open(void)
 {
-	int first = descriptor_hidden_first(), end = descriptor_hidden_end(), highest = -1;
+	int first = descriptor_hidden_first(), highest = -1;
 	int directory = system_open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	char buffer[4096];
 	long bytes, at;
@@ -474,9 +474,9 @@ static int highest_open(void)
 			int fd = atoi(entry->d_name);	/* 0 for . and .. */
 
 			at += entry->d_reclen;
-			/* As far as they can be told, ours are these; see close_visible(). */
+			/* As far as they can be told, ours are hidden and close-on-exec. */
 			if (fd > highest && fd != directory &&
-			    (fd < first || fd >= end || !(system_fcntl(fd, F_GETFD, 0) & FD_CLOEXEC)))
+			    (fd < first || !(system_fcntl(fd, F_GETFD, 0) & FD_CLOEXEC)))
 				highest = fd;
 		}
 	}
