@@ -116,6 +116,7 @@ static void watch(struct socket *socket, int descriptor)
 void attention_add(struct socket *socket)
 {
 	socket_get(socket);
+	socket->attention.attended = true;
 	socket->attention.descriptor = -1;
 	pthread_mutex_lock(&lock);
 	list_add(socket);
@@ -127,6 +128,8 @@ void attention_add(struct socket *socket)
 
 void attention_soon(struct socket *socket)
 {
+	if (!socket->attention.attended)
+		return;
 	if (!socket->attention.listed) {
 		pthread_mutex_lock(&lock);
 		list_add(socket);
@@ -291,8 +294,10 @@ static bool look_at(struct socket *socket, bool *soon)
 
 	busy = socket->state != SOCKET_CONNECTED || socket->listener;
 	result = attend(socket);
-	if (result == ATTEND_OVER)
+	if (result == ATTEND_OVER) {
 		watch(socket, -1);
+		socket->attention.attended = false;
+	}
 	pthread_mutex_lock(&lock);
 	if (result == ATTEND_TICK || result == ATTEND_SOON)
 		list_add(socket);

@@ -26,7 +26,10 @@ int attention_start(void);
 /* Takes the socket into its care (takes a reference). Socket lock held or the socket yet private. */
 void attention_add(struct socket *socket);
 
-/* Look at it again soon: something was left to do. Socket lock held. Cheap when repeated. */
+/*
+ * Look at it again soon: something was left to do. Nothing if it is not in the thread's care.
+ * Socket lock held. Cheap when repeated.
+ */
 void attention_soon(struct socket *socket);
 
 /* The program waits on the socket itself again: stop guarding it. Socket lock held. */

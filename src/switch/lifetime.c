@@ -51,7 +51,7 @@ static void disown(int fd, struct socket *socket, void *context)
 
 	pthread_mutex_init(&socket->lock, NULL);
 	waiter_list_init(&socket->waiters);
-	socket->attention.listed = false;
+	socket->attention.listed = socket->attention.attended = false;
 	socket->attention.descriptor = -1;
 	switch (socket->state) {
 	case SOCKET_LISTENING:

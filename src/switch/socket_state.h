@@ -96,6 +96,7 @@ struct socket {
 		int64_t active, received;	/* when it last saw them grow; CLOCK_MONOTONIC ns */
 		unsigned int missed;		/* looks in a row that found the lock taken */
 		bool listed;
+		bool attended;			/* it holds a reference */
 	} attention;
 };
 

@@ -417,6 +417,22 @@ START_TEST(a_cancelled_connect_goes_on)
 }
 END_TEST
 
+START_TEST(closed_while_it_connects)
+{
+	struct caller caller;
+	in_port_t port;
+	int listener = listener_open(&port);
+
+	handle_with(SA_RESTART);
+	connect_interrupted(&caller, port);
+	close(caller.fd);
+	pthread_join(caller.thread, NULL);
+	ck_assert_int_eq(caller.result, -1);
+	ck_assert_int_eq(caller.error, EBADF);
+	close(listener);
+}
+END_TEST
+
 START_TEST(restarted_after_a_signal)
 {
 	struct caller caller;
@@ -656,6 +672,7 @@ int main(void)
 	tcase_add_loop_test(cases, a_failed_connect_may_be_tried_again, 0, KINDS);
 	tcase_add_test(cases, a_second_connect_waits_for_the_first);
 	tcase_add_test(cases, a_cancelled_connect_goes_on);
+	tcase_add_test(cases, closed_while_it_connects);
 	tcase_add_test(cases, restarted_after_a_signal);
 	tcase_add_test(cases, not_restarted_with_a_timeout);
 	tcase_add_loop_test(cases, a_child_uses_an_inherited_set, 0, 2);
