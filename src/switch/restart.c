@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Which signal came is not known afterwards, only which ones could have: those with a
- * handler that this thread does not block. A call that goes on though it should have ended
- * may hang for ever, one that ends is called again: so it goes on only if all of them say
- * SA_RESTART, and if there is one at all (a handler that was good for one signal is gone).
+ * handler that this thread does not block, without those that a thread brings upon itself,
+ * not in its sleep (runtimes handle these, mostly without SA_RESTART). A call that goes on
+ * though it should have ended may hang for ever, one that ends is called again: so it goes on
+ * only if all of them say SA_RESTART, and if there is one at all (a handler that was good for
+ * one signal is gone).
  */
 #include "restart.h"
 
 #include <signal.h>
+
+static bool is_synchronous(int signal)
+{
+	return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL ||
+	       signal == SIGTRAP || signal == SIGSYS;
+}
 
 bool interrupted_call_goes_on(int64_t timeout)
 {
@@ -20,7 +28,8 @@ bool interrupted_call_goes_on(int64_t timeout)
 		struct sigaction action;
 
 		/* libc keeps the signals between these to itself. */
-		if ((signal > SIGSYS && signal < SIGRTMIN) || sigismember(&blocked, signal) ||
+		if ((signal > SIGSYS && signal < SIGRTMIN) || is_synchronous(signal) ||
+		    sigismember(&blocked, signal) ||
 		    sigaction(signal, NULL, &action) ||
 		    action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN)
 			continue;

@@ -429,9 +429,7 @@ int socket_close(struct socket *socket)
 	case SOCKET_CONNECTING:
 		connect_abort(socket);
 		socket_state_set(socket, SOCKET_CLOSED, "closed while connecting");
-		/* A blocking connect has a thread of its own, which sees it. */
-		if (socket->connecting.background)
-			attention_soon(socket);
+		attention_soon(socket);
 		break;
 	case SOCKET_LISTENING:
 		listen_close(socket);
