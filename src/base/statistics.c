@@ -187,6 +187,8 @@ static struct statistics_page *page_create(pid_t pid, int *error)
 	int fd;
 
 	text_format(page_path_new, sizeof(page_path_new), "%s.%p", page_path, &private_page);
+	/* Left by a process that was killed right here. */
+	system_unlink(page_path_new);
 	fd = system_open(page_path_new, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		*error = fd;

@@ -29,6 +29,7 @@
 #define PULL_PIECE	(512u << 10)	/* the sender hears of progress this often */
 #define SPILL_PIECE	(256u << 10)
 #define PLAIN_PIECE	(64u << 10)	/* of a spill that could not be registered */
+#define OFFER_MOST	(16u << 20)	/* so that one push is over within the peer's time for it */
 #define RDMA_DEPTH	2		/* requests on their way for one transfer */
 
 /*
@@ -122,22 +123,26 @@ static void incoming_release(struct session *session, struct incoming *incoming)
 	}
 }
 
-/* Asks the sender to write to the buffer. Returns bytes moved, 0: try to pull, or -errno. */
+/*
+ * Asks the sender to write to the buffer. Returns bytes moved, 0: try to pull, or -errno. It
+ * cannot be taken back, so a signal that is to end the call ends it afterwards: *interrupted.
+ */
 static ssize_t receive_pushed(struct socket *socket, struct incoming *incoming, uint8_t *buffer,
-			      uint64_t size)
+			      uint64_t size, bool *interrupted)
 {
 	struct session *session = &socket->session;
 	uint64_t before = incoming->moved;
-	struct offer_body body = {
-		.id = htole32(incoming->id), .offset = htole64(before), .length = htole64(size),
-	};
+	struct offer_body body = { .id = htole32(incoming->id), .offset = htole64(before) };
 	DWORD length = DESCRIPTOR_MAX;
 	int64_t given_up = -1;
 	int error, code;
 
+	if (size > OFFER_MOST)
+		size = OFFER_MOST;
 	if (session->provider->register_rdma_memory(session->companion, buffer, (DWORD)size,
 						    MEM_WRITE, body.descriptor, &length, &code))
 		return 0;
+	body.length = htole64(size);
 	body.descriptor_length = htole32(length);
 	incoming->offer_end = before + size;
 	incoming->offered = true;
@@ -149,10 +154,12 @@ static ssize_t receive_pushed(struct socket *socket, struct incoming *incoming, 
 	while (incoming->offered && !incoming->withdrawn && !session->broken) {
 		int result = session_sleep(socket, given_up, true);
 
-		if (result == -EINTR && given_up < 0 && !interrupted_call_goes_on(-1))
+		if (result == -EINTR && !*interrupted && !interrupted_call_goes_on(-1)) {
+			*interrupted = true;
 			given_up = clock_now() + session_answer_patience();
-		else if (result == -ETIMEDOUT)
+		} else if (result == -ETIMEDOUT) {
 			session_reset(session, ETIMEDOUT);
+		}
 	}
 	incoming->offered = false;
 	/* Hides the buffer from the peer before the application gets it back. */
@@ -271,7 +278,8 @@ static int receive_spilled(struct socket *socket, struct incoming *incoming)
  * or -errno. May drop the lock.
  */
 static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming *incoming,
-					  uint8_t *buffer, size_t room, bool block, bool peek)
+					  uint8_t *buffer, size_t room, bool block, bool peek,
+					  bool *interrupted)
 {
 	struct session *session = &socket->session;
 	uint64_t size = incoming->length - incoming->moved;
@@ -289,7 +297,7 @@ static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming
 	socket->cancel_state = PTHREAD_CANCEL_DISABLE;
 	if (direct) {
 		if (block && incoming->push && prefers_push(socket))
-			moved = receive_pushed(socket, incoming, buffer, size);
+			moved = receive_pushed(socket, incoming, buffer, size, interrupted);
 		if (moved == 0 && !incoming->withdrawn && !session->broken)
 			moved = receive_pulled(socket, incoming, buffer, size);
 		if (moved > 0)
@@ -495,7 +503,7 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 {
 	struct session *session = &socket->session;
 	struct cursor cursor = { .vector = vector, .left = count };
-	bool block, peek = flags & MSG_PEEK, looked = false;
+	bool block, peek = flags & MSG_PEEK, looked = false, interrupted = false;
 	size_t total = 0, done = 0, enough, room;
 	int64_t deadline;
 	uint8_t *buffer;
@@ -510,6 +518,7 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 			return -EINVAL;
 		total += vector[i].iov_len;
 	}
+	pthread_testcancel();
 	socket_lock(socket);
 	block = !socket->nonblocking && !(flags & MSG_DONTWAIT);
 	if (socket->state != SOCKET_CONNECTED) {
@@ -540,7 +549,8 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 				if (next && done && done < total && (done < enough || !looked) &&
 				    !session->broken && !cursor.fault) {
 					looked = true;
-					take_advertised(socket, next, NULL, 0, block, true);
+					take_advertised(socket, next, NULL, 0, block, true,
+							&interrupted);
 					continue;
 				}
 			} else {
@@ -557,12 +567,17 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 			if (session->chunks_first && session->chunks_first->kind == CHUNK_ADVERTISED &&
 			    cursor_room(&cursor, &buffer, &room)) {
 				result = take_advertised(socket, (struct incoming *)session->chunks_first,
-							 buffer, room, block, peek || flags & MSG_TRUNC);
+							 buffer, room, block, peek || flags & MSG_TRUNC,
+							 &interrupted);
 				if (result > 0) {
 					done += (size_t)result;
 					cursor.skip += (size_t)result;
 					if (done >= enough)
 						break;
+				}
+				if (interrupted && result >= 0) {
+					result = -EINTR;
+					break;
 				}
 				continue;
 			}

@@ -211,8 +211,11 @@ static const char *handle_done(struct session *session, uint8_t flags, const str
 		struct outgoing *outgoing = outgoing_find(session, le32toh(body->id));
 
 		if (!(flags & DONE_FINAL) && (outgoing ? outgoing->asked_once && count < outgoing->moved :
-							  outgoing_was(session, le32toh(body->id))))
+							  outgoing_was(session, le32toh(body->id)))) {
+			if (outgoing)
+				outgoing->asked = false;
 			return NULL;
+		}
 		if (!outgoing)
 			return "the end of an advertisement that is none";
 		if (count < outgoing->moved || count > outgoing->length)

@@ -160,6 +160,29 @@ START_TEST(a_signal_ends_a_call_as_its_handler_says)
 }
 END_TEST
 
+/* What was offered to the peer cannot be taken back: then the call ends with that. */
+START_TEST(a_large_receive_ends_behind_its_push)
+{
+	struct pair pair = pair_connect();
+	struct call *sender, *receiver;
+
+	setting_numbers[SETTING_send_patience] = PATIENCE_MOST;
+	handle(SIGUSR1, 0);
+	sender = call_start(pair.a, true, MIB, 0);
+	await_sleeper(pair.a);
+	pthread_mutex_lock(&pair.a->lock);
+	receiver = call_start(pair.b, false, 2 * MIB, MSG_WAITALL);
+	await(pair.b, &pair.b->session.incoming[0].offered);
+	disturb(receiver);
+	ck_assert_int_eq(receiver->result, -EINPROGRESS);
+	pthread_mutex_unlock(&pair.a->lock);
+	ck_assert_int_eq(call_end(receiver), MIB);
+	ck_assert_int_eq(call_end(sender), MIB);
+	pair_attend(pair);
+	pair_close(pair);
+}
+END_TEST
+
 START_TEST(a_large_send_is_restarted_too)
 {
 	struct pair pair = pair_connect();
@@ -221,6 +244,47 @@ START_TEST(a_cancelled_large_send_leaves_the_stream_usable)
 	ck_assert_int_eq(put(pair.a, "x", 1, MSG_DONTWAIT), 1);
 	free(call->buffer);
 	free(call);
+	pair_close(pair);
+}
+END_TEST
+
+static void *send_for_ever(void *socket)
+{
+	uint8_t *data = calloc(1, MIB);
+
+	pthread_cleanup_push(free, data);
+	while (put(socket, data, MIB, 0) > 0)
+		;
+	pthread_cleanup_pop(1);
+	return NULL;
+}
+
+static void *receive_for_ever(void *socket)
+{
+	uint8_t *data = calloc(1, MIB);
+
+	pthread_cleanup_push(free, data);
+	while (get(socket, data, MIB, 0) > 0)
+		;
+	pthread_cleanup_pop(1);
+	return NULL;
+}
+
+/* It hardly ever sleeps where it may be cancelled. */
+START_TEST(a_thread_that_streams_can_be_cancelled)
+{
+	struct pair pair = pair_open();
+	pthread_t sender, receiver;
+	void *result;
+
+	pthread_create(&sender, NULL, send_for_ever, pair.a);
+	pthread_create(&receiver, NULL, receive_for_ever, pair.b);
+	pause_milliseconds(100);
+	pthread_cancel(_i ? sender : receiver);
+	pthread_join(_i ? sender : receiver, &result);
+	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
+	socket_close(_i ? pair.a : pair.b);
+	pthread_join(_i ? receiver : sender, NULL);
 	pair_close(pair);
 }
 END_TEST
@@ -388,13 +452,23 @@ static uint64_t outgoing_moved(struct socket *socket)
 	return moved;
 }
 
+static uint64_t sent_messages(struct socket *socket)
+{
+	uint64_t sent;
+
+	pthread_mutex_lock(&socket->lock);
+	sent = socket->session.messages_sent;
+	pthread_mutex_unlock(&socket->lock);
+	return sent;
+}
+
 /* Its answer comes when all was pushed already, or half of it. */
 START_TEST(an_answer_may_come_late)
 {
 	struct pair pair = pair_connect();
 	struct outgoing *outgoing = &pair.a->session.outgoing[0];
 	struct call *call;
-	uint64_t part = _i ? MIB / 2 : MIB;
+	uint64_t part = _i ? MIB / 2 : MIB, asked;
 	uint8_t *buffer = malloc(MIB);
 	struct offer_body offer = { .length = htole64(part) };
 	DWORD length = DESCRIPTOR_MAX;
@@ -421,7 +495,11 @@ START_TEST(an_answer_may_come_late)
 		/* The push comes first, as its message says. */
 		while (outgoing_moved(pair.a) < part)
 			sched_yield();
+		asked = sent_messages(pair.a);
 		say_done(pair.b, 0, le32toh(offer.id), 0);
+		/* It was an answer: the question is asked again. */
+		while (sent_messages(pair.a) == asked)
+			sched_yield();
 		say_done(pair.b, DONE_FINAL, le32toh(offer.id), part);
 		ck_assert_int_eq(end_at_second_part(pair, call), (ssize_t)part);
 	}
@@ -549,8 +627,10 @@ int main(void)
 	tcase_add_loop_test(all, a_signal_ends_a_call_as_its_handler_says, 0,
 			    (int)(sizeof(interruptions) / sizeof(interruptions[0])));
 	tcase_add_test(all, a_large_send_is_restarted_too);
+	tcase_add_test(all, a_large_receive_ends_behind_its_push);
 	tcase_add_test(all, a_cancelled_large_receive_ends_first);
 	tcase_add_test(all, a_cancelled_large_send_leaves_the_stream_usable);
+	tcase_add_loop_test(all, a_thread_that_streams_can_be_cancelled, 0, 2);
 	tcase_add_test(all, a_receive_with_a_timeout_needs_nothing_of_the_sender);
 	tcase_add_test(all, a_silent_receiver_does_not_keep_a_sender_with_a_timeout);
 	tcase_add_test(all, a_silent_sender_does_not_keep_an_interrupted_receiver);

@@ -113,18 +113,22 @@ static int pages_add_word(struct pages *pages, const char *word)
 	return error;
 }
 
-/* Whose page a file of this name is; 0: it is none. */
-static pid_t page_name_pid(const char *name)
+/* Whose page a file of this name is, or is to be once it is complete; 0: it is none. */
+static pid_t page_name_pid(const char *name, bool *complete)
 {
 	int pid, end = 0;
 
-	return sscanf(name, "wsdirect-%d.stat%n", &pid, &end) == 1 && pid > 0 &&
-	       end == (int)strlen(name) ? pid : 0;
+	if (sscanf(name, "wsdirect-%d.stat%n", &pid, &end) != 1 || pid <= 0)
+		return 0;
+	*complete = !name[end];
+	return *complete || name[end] == '.' ? pid : 0;
 }
 
 static int is_page_name(const struct dirent *entry)
 {
-	return page_name_pid(entry->d_name) != 0;
+	bool complete = false;
+
+	return page_name_pid(entry->d_name, &complete) != 0;
 }
 
 /*
@@ -148,12 +152,13 @@ static int pages_add_directory(struct pages *pages, bool clean)
 		struct statistics_snapshot snapshot;
 		char path[PATH_MAX];
 		int length = snprintf(path, sizeof(path), "%s/%s", directory, entries[i]->d_name);
-		pid_t pid = page_name_pid(entries[i]->d_name);
+		bool complete = false;
+		pid_t pid = page_name_pid(entries[i]->d_name, &complete);
 
 		free(entries[i]);
 		if (error || length >= (int)sizeof(path))
 			continue;
-		if (!clean && !statistics_load(path, &snapshot))
+		if (!clean && complete && !statistics_load(path, &snapshot))
 			error = pages_add(pages, &snapshot);
 		else if (clean && !is_running(pid) && unlink(path) && errno != EPERM)
 			error = -errno;
