@@ -71,6 +71,8 @@ static ssize_t send_checked(struct socket *socket, const struct iovec *vector, i
 	if (flags & MSG_FASTOPEN)
 		return -EISCONN;
 	pthread_cleanup_push(put_cancelled, socket);
+	/* The sleeps inside are cancellation points only where nothing large is on its way. */
+	pthread_testcancel();
 	result = socket_send(socket, vector, count, flags);
 	pthread_cleanup_pop(0);
 	if (result == -EPIPE && !(flags & MSG_NOSIGNAL))
@@ -95,6 +97,7 @@ static ssize_t receive_checked(struct socket *socket, const struct iovec *vector
 	if (flags & MSG_ERRQUEUE)
 		return -EAGAIN;
 	pthread_cleanup_push(put_cancelled, socket);
+	pthread_testcancel();
 	result = socket_receive(socket, vector, count, flags);
 	pthread_cleanup_pop(0);
 	return result;

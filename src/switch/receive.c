@@ -518,7 +518,6 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 			return -EINVAL;
 		total += vector[i].iov_len;
 	}
-	pthread_testcancel();
 	socket_lock(socket);
 	block = !socket->nonblocking && !(flags & MSG_DONTWAIT);
 	if (socket->state != SOCKET_CONNECTED) {

@@ -526,8 +526,6 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 	struct session *session = &socket->session;
 	ssize_t done = 0;
 
-	/* The sleeps inside are cancellation points only where nothing large is on its way. */
-	pthread_testcancel();
 	socket_lock(socket);
 	session->activity++;
 	if (count == 1 && socket->state == SOCKET_CONNECTED && !(flags & MSG_OOB))

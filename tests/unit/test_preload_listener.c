@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cancelled.h"
 #include "attention.h"
 #include "descriptors.h"
 #include "libc_calls.h"
@@ -624,9 +625,11 @@ END_TEST
 /* Cancelled meanwhile, it sends what does not have to wait. */
 static void *send_cancelled(void *fd)
 {
+	pthread_cleanup_push(frames_are_gone, NULL);
 	pthread_cancel(pthread_self());
 	for (int i = 0; i < 30; i++)
 		send(*(int *)fd, "x", 1, MSG_DONTWAIT);
+	pthread_cleanup_pop(0);
 	return NULL;
 }
 
@@ -644,6 +647,47 @@ START_TEST(a_cancelled_sender_leaves_no_lock)
 	ck_assert_int_eq(send(client, "x", 1, MSG_DONTWAIT), 1);
 	close(client);
 	close(fd);
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
+static uint8_t streamed[2][1 << 20];
+
+static void *send_for_ever(void *fd)
+{
+	pthread_cleanup_push(frames_are_gone, NULL);
+	while (send(*(int *)fd, streamed[0], sizeof(streamed[0]), MSG_NOSIGNAL) > 0)
+		;
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void *receive_for_ever(void *fd)
+{
+	pthread_cleanup_push(frames_are_gone, NULL);
+	while (recv(*(int *)fd, streamed[1], sizeof(streamed[1]), 0) > 0)
+		;
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+/* It hardly ever sleeps where it may be cancelled. */
+START_TEST(a_thread_that_streams_can_be_cancelled)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = san_client(port);
+	int fd = accept(listener, NULL, NULL);
+	pthread_t threads[2];
+
+	ck_assert_int_eq(pthread_create(&threads[0], NULL, send_for_ever, &client), 0);
+	ck_assert_int_eq(pthread_create(&threads[1], NULL, receive_for_ever, &fd), 0);
+	usleep(100000);
+	pthread_cancel(threads[_i]);
+	joined(threads[_i]);
+	close(_i ? fd : client);
+	joined(threads[!_i]);
+	close(_i ? client : fd);
 	close(listener);
 	attention_drain(2000);
 }
@@ -681,6 +725,7 @@ int main(void)
 	tcase_add_loop_test(cases, exit_handlers_may_still_send, 0, 2);
 	tcase_add_test(cases, what_was_closed_is_delivered_before_exit);
 	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
+	tcase_add_loop_test(cases, a_thread_that_streams_can_be_cancelled, 0, 2);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
