@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Connecting through the wrappers, and how connections end: with their thread, or with the
+ * process.
+ */
+#include "preload_fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "cancelled.h"
+#include "libc_calls.h"
+#include "socket_state.h"
+#include "waiter.h"
+
+/* ---- connecting ---- */
+
+static int pending_error(int fd)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length), 0);
+	return error;
+}
+
+static void wait_writable(int fd)
+{
+	struct pollfd entry = { .fd = fd, .events = POLLOUT };
+
+	ck_assert_int_eq(poll(&entry, 1, 5000), 1);
+}
+
+START_TEST(a_failed_connect_may_be_tried_again)
+{
+	in_port_t port, closed;
+	int listener = listener_open(&port), fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	close(listener_open(&closed));
+	fails(connect_to(_i, fd, closed), EINPROGRESS);
+	wait_writable(fd);
+	ck_assert_int_eq(pending_error(fd), ECONNREFUSED);
+	fails(connect_to(_i, fd, closed), ECONNABORTED);
+	fails(connect_to(_i, fd, closed), EINPROGRESS);
+	wait_writable(fd);
+	fails(connect_to(_i, fd, closed), ECONNREFUSED);
+	fails(connect_to(_i, fd, port), EINPROGRESS);
+	wait_writable(fd);
+	ck_assert_int_eq(descriptor_is_known(fd), _i == SAN);
+	ck_assert_int_eq(pending_error(fd), 0);
+	ck_assert_int_eq(connect_to(_i, fd, port), 0);
+	fails(connect_to(_i, fd, port), EISCONN);
+	close(fd);
+	close(accept(listener, NULL, NULL));
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
+static void handle(int number)
+{
+	(void)number;
+}
+
+static void handle_with(int flags)
+{
+	struct sigaction action = { .sa_handler = handle, .sa_flags = flags };
+
+	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+}
+
+struct caller {
+	pthread_t thread;
+	int fd;
+	in_port_t port;
+	int result, error;
+};
+
+static void *connect_one(void *argument)
+{
+	struct caller *caller = argument;
+
+	caller->result = connect_to(SAN, caller->fd, caller->port);
+	caller->error = errno;
+	return NULL;
+}
+
+/* A blocking connect that the SAN does not answer, hit by a signal. */
+static void connect_interrupted(struct caller *caller, in_port_t port)
+{
+	loopback_silent = true;
+	caller->fd = socket(AF_INET, SOCK_STREAM, 0);
+	caller->port = port;
+	ck_assert_int_eq(pthread_create(&caller->thread, NULL, connect_one, caller), 0);
+	usleep(100000);
+	pthread_kill(caller->thread, SIGUSR1);
+}
+
+START_TEST(a_second_connect_waits_for_the_first)
+{
+	struct caller caller;
+	in_port_t port;
+	int listener = listener_open(&port);
+
+	handle_with(0);
+	connect_interrupted(&caller, port);
+	pthread_join(caller.thread, NULL);
+	ck_assert_int_eq(caller.result, -1);
+	ck_assert_int_eq(caller.error, EINTR);
+	nonblocking(caller.fd);
+	fails(connect_to(SAN, caller.fd, port), EALREADY);
+	ck_assert_int_eq(fcntl(caller.fd, F_SETFL, 0), 0);
+	ck_assert_int_eq(connect_to(SAN, caller.fd, port), 0);
+	ck_assert(!descriptor_is_known(caller.fd));
+	ck_assert_int_eq(fcntl(caller.fd, F_GETFL) & O_NONBLOCK, 0);
+	close(accept(listener, NULL, NULL));
+	close(caller.fd);
+	close(listener);
+}
+END_TEST
+
+START_TEST(a_cancelled_connect_goes_on)
+{
+	struct caller caller;
+	in_port_t port;
+	int listener = listener_open(&port);
+
+	handle_with(SA_RESTART);
+	connect_interrupted(&caller, port);
+	pthread_cancel(caller.thread);
+	ck_assert_int_eq(joined(caller.thread), (int)(intptr_t)PTHREAD_CANCELED);
+	wait_writable(caller.fd);
+	ck_assert_int_eq(pending_error(caller.fd), 0);
+	close(accept(listener, NULL, NULL));
+	close(caller.fd);
+	close(listener);
+}
+END_TEST
+
+START_TEST(closed_while_it_connects)
+{
+	struct caller caller;
+	in_port_t port;
+	int listener = listener_open(&port);
+
+	handle_with(SA_RESTART);
+	connect_interrupted(&caller, port);
+	close(caller.fd);
+	pthread_join(caller.thread, NULL);
+	ck_assert_int_eq(caller.result, -1);
+	ck_assert_int_eq(caller.error, EBADF);
+	close(listener);
+}
+END_TEST
+
+START_TEST(restarted_after_a_signal)
+{
+	struct caller caller;
+	in_port_t port;
+	int listener = listener_open(&port), fd;
+	pthread_t thread;
+
+	handle_with(SA_RESTART);
+	connect_interrupted(&caller, port);
+	pthread_join(caller.thread, NULL);
+	ck_assert_int_eq(caller.result, 0);
+	close(accept(listener, NULL, NULL));
+	close(caller.fd);
+	ck_assert_int_eq(pthread_create(&thread, NULL, accept_one, &listener), 0);
+	usleep(100000);
+	pthread_kill(thread, SIGUSR1);
+	usleep(100000);
+	close(tcp_client(port));
+	fd = joined(thread);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	close(listener);
+}
+END_TEST
+
+/* As signal(7): not with a timeout. */
+START_TEST(not_restarted_with_a_timeout)
+{
+	struct timeval timeout = { 5, 0 };
+	in_port_t port;
+	int listener = listener_open(&port);
+	pthread_t thread;
+
+	handle_with(SA_RESTART);
+	ck_assert_int_eq(setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, accept_one, &listener), 0);
+	usleep(100000);
+	pthread_kill(thread, SIGUSR1);
+	ck_assert_int_eq(joined(thread), -1);
+	close(listener);
+}
+END_TEST
+
+/* ---- exit ---- */
+
+static int leaver, leaver_pipe[2];
+
+static void say_goodbye(void)
+{
+	ssize_t result = send(leaver, "bye", 3, MSG_NOSIGNAL);
+
+	(void)!write(leaver_pipe[1], &result, sizeof(result));
+}
+
+START_TEST(exit_handlers_may_still_send)
+{
+	in_port_t port;
+	ssize_t result = -1;
+	int status;
+	pid_t pid;
+
+	ck_assert_int_eq(pipe(leaver_pipe), 0);
+	pid = fork();
+	if (!pid) {
+		if (_i)
+			at_quick_exit(say_goodbye);
+		else
+			atexit(say_goodbye);
+		leaver = listener_open(&port);
+		leaver = san_client(port);
+		if (_i)
+			quick_exit(0);
+		exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(read(leaver_pipe[0], &result, sizeof(result)), sizeof(result));
+	ck_assert_int_eq(result, 3);
+}
+END_TEST
+
+static void *read_late(void *fd)
+{
+	char buffer[65536];
+
+	usleep(300000);
+	while (read(*(int *)fd, buffer, sizeof(buffer)) > 0)
+		;
+	return NULL;
+}
+
+/* Its peer takes nothing for 300 ms, and is not left alone meanwhile. */
+static void send_close_and_leave(void)
+{
+	static char data[1 << 20];
+	in_port_t port;
+	int listener = listener_open(&port), client = san_client(port);
+	int peer = accept(listener, NULL, NULL);
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, read_late, &peer);
+	send(client, data, sizeof(data), MSG_DONTWAIT);
+	close(client);
+	_exit(0);
+}
+
+START_TEST(what_was_closed_is_delivered_before_exit)
+{
+	int64_t start = clock_now();
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		send_close_and_leave();
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_ge(clock_now() - start, 300000000);
+	ck_assert_int_lt(clock_now() - start, 5000000000);
+}
+END_TEST
+
+/* Cancelled meanwhile, it sends what does not have to wait. */
+static void *send_cancelled(void *fd)
+{
+	pthread_cleanup_push(frames_are_gone, NULL);
+	pthread_cancel(pthread_self());
+	for (int i = 0; i < 30; i++)
+		send(*(int *)fd, "x", 1, MSG_DONTWAIT);
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+START_TEST(a_cancelled_sender_leaves_no_lock)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = san_client(port);
+	int fd = accept(listener, NULL, NULL);
+	pthread_t thread;
+
+	/* Until the switch thread leaves them alone and has to be woken. */
+	usleep(300000);
+	ck_assert_int_eq(pthread_create(&thread, NULL, send_cancelled, &client), 0);
+	joined(thread);
+	ck_assert_int_eq(send(client, "x", 1, MSG_DONTWAIT), 1);
+	close(client);
+	close(fd);
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
+static uint8_t streamed[2][1 << 20];
+
+static void *send_for_ever(void *fd)
+{
+	pthread_cleanup_push(frames_are_gone, NULL);
+	while (send(*(int *)fd, streamed[0], sizeof(streamed[0]), MSG_NOSIGNAL) > 0)
+		;
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void *receive_for_ever(void *fd)
+{
+	pthread_cleanup_push(frames_are_gone, NULL);
+	while (recv(*(int *)fd, streamed[1], sizeof(streamed[1]), 0) > 0)
+		;
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+/* It hardly ever sleeps where it may be cancelled. */
+START_TEST(a_thread_that_streams_can_be_cancelled)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = san_client(port);
+	int fd = accept(listener, NULL, NULL);
+	pthread_t threads[2];
+
+	ck_assert_int_eq(pthread_create(&threads[0], NULL, send_for_ever, &client), 0);
+	ck_assert_int_eq(pthread_create(&threads[1], NULL, receive_for_ever, &fd), 0);
+	usleep(100000);
+	pthread_cancel(threads[_i]);
+	joined(threads[_i]);
+	close(_i ? fd : client);
+	joined(threads[!_i]);
+	close(_i ? client : fd);
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("connection");
+	TCase *cases = tcase_create("connection");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(cases, 20);
+	tcase_add_checked_fixture(cases, set_up, NULL);
+	tcase_add_loop_test(cases, a_failed_connect_may_be_tried_again, 0, KINDS);
+	tcase_add_test(cases, a_second_connect_waits_for_the_first);
+	tcase_add_test(cases, a_cancelled_connect_goes_on);
+	tcase_add_test(cases, closed_while_it_connects);
+	tcase_add_test(cases, restarted_after_a_signal);
+	tcase_add_test(cases, not_restarted_with_a_timeout);
+	tcase_add_loop_test(cases, exit_handlers_may_still_send, 0, 2);
+	tcase_add_test(cases, what_was_closed_is_delivered_before_exit);
+	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
+	tcase_add_loop_test(cases, a_thread_that_streams_can_be_cancelled, 0, 2);
+	suite_add_tcase(suite, cases);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
