@@ -25,7 +25,7 @@
 /* How the step to the error state goes. */
 static _Atomic enum { BREAKS, FAILS, DOES_NOTHING } breaking;
 static _Atomic bool removal;		/* the end of a connection is told as that of the device */
-static _Atomic bool held_up;		/* the connection manager tells nothing for now */
+static _Atomic bool held_up;		/* what the connection manager has to tell */
 static _Atomic bool refuses_receives;
 static _Atomic bool keeps_queues;	/* completion queues cannot be destroyed */
 static _Atomic bool hung_up;		/* a device's own events have ended */
