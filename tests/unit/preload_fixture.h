@@ -20,6 +20,7 @@
 #include "attention.h"
 #include "descriptors.h"
 #include "loopback_provider.h"
+#include "socket_state.h"
 
 enum { TCP, SAN, KINDS };
 
@@ -98,6 +99,20 @@ static inline int joined(pthread_t thread)
 
 	pthread_join(thread, &result);
 	return (int)(intptr_t)result;
+}
+
+/* The lowest of a while: the switch thread holds one more whenever it looks. */
+static inline unsigned int references_of(struct socket *socket)
+{
+	unsigned int lowest = socket->references;
+
+	for (int i = 0; i < 50; i++) {
+		unsigned int now = socket->references;
+
+		lowest = now < lowest ? now : lowest;
+		usleep(1000);
+	}
+	return lowest;
 }
 
 /* Before each test. */

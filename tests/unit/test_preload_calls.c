@@ -30,9 +30,9 @@
 #include "attention.h"
 #include "descriptors.h"
 #include "loopback_provider.h"
+#include "preload_fixture.h"
 #include "socket_state.h"
 
-enum { TCP, SAN, SIDES };
 
 struct pair {
 	int a, b;
@@ -92,12 +92,6 @@ static struct pair pair_open(int kind)
 	return pair;
 }
 
-static void fails(long result, int error)
-{
-	ck_assert_int_eq(result, -1);
-	ck_assert_int_eq(errno, error);
-}
-
 /* Reads exactly that text. */
 static void expect(int fd, const char *text)
 {
@@ -111,18 +105,6 @@ static void expect(int fd, const char *text)
 		done += (size_t)part;
 	}
 	ck_assert_str_eq(buffer, text);
-}
-
-static void nonblocking(int fd)
-{
-	ck_assert_int_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);
-}
-
-static void wait_readable(int fd)
-{
-	struct pollfd entry = { .fd = fd, .events = POLLIN };
-
-	ck_assert_int_eq(poll(&entry, 1, 5000), 1);
 }
 
 /* ---- bytes ---- */
@@ -711,20 +693,6 @@ static void *receive_for_ever(void *argument)
 	return NULL;
 }
 
-/* The lowest of a while: the switch thread holds one more whenever it looks. */
-static unsigned int references_of(struct socket *socket)
-{
-	unsigned int lowest = socket->references;
-
-	for (int i = 0; i < 50; i++) {
-		unsigned int now = socket->references;
-
-		lowest = now < lowest ? now : lowest;
-		usleep(1000);
-	}
-	return lowest;
-}
-
 static bool somebody_sleeps(struct socket *socket)
 {
 	bool sleeping;
@@ -772,9 +740,9 @@ static void (*const scenarios[])(struct pair *pair) = {
 
 START_TEST(same_on_both)
 {
-	struct pair pair = pair_open(_i % SIDES);
+	struct pair pair = pair_open(_i % KINDS);
 
-	scenarios[_i / SIDES](&pair);
+	scenarios[_i / KINDS](&pair);
 	if (pair.a >= 0)
 		ck_assert_int_eq(close(pair.a), 0);
 	if (pair.b >= 0)
@@ -792,7 +760,7 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(cases, 20);
-	tcase_add_loop_test(cases, same_on_both, 0, SCENARIOS * SIDES);
+	tcase_add_loop_test(cases, same_on_both, 0, SCENARIOS * KINDS);
 	tcase_add_loop_test_raise_signal(cases, an_overflow_ends_the_program, SIGABRT, 0, 6);
 	tcase_add_test(cases, splice_is_refused);
 	tcase_add_test(cases, a_cancelled_reader_gives_its_reference_back);

@@ -155,20 +155,6 @@ START_TEST(select_leaves_alone_what_is_behind_a_set)
 }
 END_TEST
 
-/* The lowest of a while: the switch thread holds one more whenever it looks. */
-static unsigned int references_of(struct socket *socket)
-{
-	unsigned int lowest = socket->references;
-
-	for (int i = 0; i < 50; i++) {
-		unsigned int now = socket->references;
-
-		lowest = now < lowest ? now : lowest;
-		usleep(1000);
-	}
-	return lowest;
-}
-
 /* Cancelled in the kernel's accept, or asleep. */
 START_TEST(a_cancelled_accept_leaves_nothing)
 {

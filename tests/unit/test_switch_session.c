@@ -183,6 +183,37 @@ START_TEST(streams_arrive_whole_and_in_order)
 END_TEST
 
 /* Where positions, which are 32 bits in messages, begin anew. */
+#define SEVERAL_OFFERS	(40u * MIB)	/* a receiver offers room for 16 MiB at a time */
+
+static void *send_several(void *socket)
+{
+	uint8_t *data = malloc(SEVERAL_OFFERS);
+
+	fill(data, SEVERAL_OFFERS, 0);
+	ck_assert_int_eq(put(socket, data, SEVERAL_OFFERS, 0), SEVERAL_OFFERS);
+	free(data);
+	return NULL;
+}
+
+START_TEST(one_send_may_take_several_offers)
+{
+	struct pair pair = pair_connect();
+	uint8_t *back = malloc(SEVERAL_OFFERS);
+	uint64_t staged = statistic_read(STATISTIC_bytes_sent_staged);
+	pthread_t thread;
+
+	setting_numbers[SETTING_send_patience] = 3600000;	/* nothing is staged, however slow */
+	pthread_create(&thread, NULL, send_several, pair.a);
+	ck_assert_int_eq(get(pair.b, back, SEVERAL_OFFERS, MSG_WAITALL), SEVERAL_OFFERS);
+	compare(back, SEVERAL_OFFERS, 0);
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(statistic_read(STATISTIC_bytes_sent_staged), staged);
+	free(back);
+	pair_attend(pair);
+	pair_close(pair);
+}
+END_TEST
+
 START_TEST(a_stream_goes_on_behind_four_gigabytes)
 {
 	struct pair pair = pair_open();
@@ -561,6 +592,7 @@ int main(void)
 	tcase_add_test(stream, peek_leaves_the_bytes);
 	tcase_add_loop_test(stream, streams_arrive_whole_and_in_order, 0,
 			    (int)(sizeof(ways) / sizeof(ways[0])));
+	tcase_add_test(stream, one_send_may_take_several_offers);
 	tcase_add_test(stream, a_stream_goes_on_behind_four_gigabytes);
 	tcase_add_loop_test(stream, buffers_grow_as_far_as_can_be_registered, 0, 4);
 	tcase_add_loop_test(stream, a_quarter_of_the_threshold_is_received_directly, 0, 2);
