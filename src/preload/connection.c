@@ -17,11 +17,6 @@ int preload_listen(int fd, int backlog)
 	return (int)outcome(switch_listen(fd, backlog), saved);
 }
 
-static void put_cancelled(void *socket)
-{
-	socket_put(socket);
-}
-
 /* Has the socket accepted, or failed to? False: libc is to make the call. */
 static bool accepted(int fd, struct sockaddr *address, socklen_t *length, int flags, int *result)
 {
@@ -35,7 +30,7 @@ static bool accepted(int fd, struct sockaddr *address, socklen_t *length, int fl
 	errno = saved;
 	if (!socket)
 		return false;
-	pthread_cleanup_push(put_cancelled, socket);
+	pthread_cleanup_push(socket_put_cancelled, socket);
 	answer = socket_accept(socket, fd, address, length, flags);
 	pthread_cleanup_pop(0);
 	if (!settled(socket, &answer, saved))

@@ -27,11 +27,6 @@ static void raise_broken_pipe(void)
 	system_raw(SYS_tgkill, system_getpid(), system_gettid(), SIGPIPE);
 }
 
-static void put_cancelled(void *socket)
-{
-	socket_put(socket);
-}
-
 /*
  * Replaces *vector by what of it may be moved in one call: *single is room for
  * one entry; `used` says that bytes will really be copied there or from there.
@@ -70,7 +65,7 @@ static ssize_t send_checked(struct socket *socket, const struct iovec *vector, i
 	/* A connection is not opened a second time. */
 	if (flags & MSG_FASTOPEN)
 		return -EISCONN;
-	pthread_cleanup_push(put_cancelled, socket);
+	pthread_cleanup_push(socket_put_cancelled, socket);
 	/* The sleeps inside are cancellation points only where nothing large is on its way. */
 	pthread_testcancel();
 	result = socket_send(socket, vector, count, flags);
@@ -96,7 +91,7 @@ static ssize_t receive_checked(struct socket *socket, const struct iovec *vector
 	/* The kernel's queue of errors is about the kernel's packets. */
 	if (flags & MSG_ERRQUEUE)
 		return -EAGAIN;
-	pthread_cleanup_push(put_cancelled, socket);
+	pthread_cleanup_push(socket_put_cancelled, socket);
 	pthread_testcancel();
 	result = socket_receive(socket, vector, count, flags);
 	pthread_cleanup_pop(0);

@@ -365,18 +365,13 @@ static int wait_decided(struct socket *socket, int cancel_state)
 	}
 }
 
-static void put_cancelled(void *socket)
-{
-	socket_put(socket);
-}
-
 /* A blocking call on a socket that connects already waits for it, as long as it may. */
 static int wait_connecting(struct socket *socket, int fd, int cancel_state)
 {
 	struct pollfd descriptor = { .fd = fd, .events = POLLOUT };
 	int result;
 
-	pthread_cleanup_push(put_cancelled, socket);
+	pthread_cleanup_push(socket_put_cancelled, socket);
 	pthread_setcancelstate(cancel_state, NULL);
 	do
 		result = switch_poll(&descriptor, 1, socket->send_timeout, NULL);

@@ -180,14 +180,14 @@ static void give_up(int fd, struct socket *socket, void *context)
 	bool unused;
 
 	(void)context;
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	unused = socket->state == SOCKET_LISTENING && !socket->listening.waited;
 	if (unused) {
 		listen_close(socket);
 		socket_state_set(socket, SOCKET_PLAIN, "the process forks before it accepts");
 		attention_soon(socket);
 	}
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	if (unused) {
 		descriptor_clear(fd, socket);
 		descriptor_mark_listening(fd, true);
@@ -269,9 +269,9 @@ static void listener_leave(struct socket *connection)
 	struct socket *listener = connection->listener;
 
 	connection->listener = NULL;
-	pthread_mutex_lock(&listener->lock);
+	socket_lock(listener);
 	listener->listening.waiting--;
-	pthread_mutex_unlock(&listener->lock);
+	socket_unlock(listener);
 	socket_put(listener);
 }
 
@@ -288,13 +288,13 @@ static int enqueue(struct socket *connection)
 
 	socket_learn_names(connection, listener->local.any.sa_family);
 	connection->next_ready = NULL;
-	pthread_mutex_lock(&listener->lock);
+	socket_lock(listener);
 	if (listening->taking)
 		error = clock_now() - listening->taking < STUCK_TIME ? -EAGAIN : -EBUSY;
 	if (!error)
 		error = session_hello(&connection->session);
 	if (error) {
-		pthread_mutex_unlock(&listener->lock);
+		socket_unlock(listener);
 		return error;
 	}
 	connection->listener = NULL;
@@ -313,7 +313,7 @@ static int enqueue(struct socket *connection)
 		listener->in_edge++;
 		socket_changed(listener);
 	}
-	pthread_mutex_unlock(&listener->lock);
+	socket_unlock(listener);
 	socket_put(listener);
 	return 0;
 }
@@ -350,12 +350,12 @@ void listen_close(struct socket *socket)
 	companion_close(socket);
 	while ((connection = listening->ready_first)) {
 		listening->ready_first = connection->next_ready;
-		pthread_mutex_lock(&connection->lock);
+		socket_lock(connection);
 		session_reset(&connection->session, ECONNRESET);
 		socket_state_set(connection, SOCKET_CLOSED, "never accepted");
 		attention_draining();
 		attention_soon(connection);
-		pthread_mutex_unlock(&connection->lock);
+		socket_unlock(connection);
 		socket_put(connection);
 	}
 	listening->ready_last = NULL;
@@ -369,7 +369,7 @@ static struct socket *ready_pop(struct socket *listener)
 	struct listening *listening = &listener->listening;
 	struct socket *connection;
 
-	pthread_mutex_lock(&listener->lock);
+	socket_lock(listener);
 	connection = listening->ready_first;
 	if (connection) {
 		listening->ready_first = connection->next_ready;
@@ -377,7 +377,7 @@ static struct socket *ready_pop(struct socket *listener)
 			listening->ready_last = NULL;
 		listening->waiting--;
 	}
-	pthread_mutex_unlock(&listener->lock);
+	socket_unlock(listener);
 	return connection;
 }
 
@@ -411,9 +411,9 @@ static int give_descriptor(struct socket *connection, int fd, int listener_fd,
 	int error;
 
 	inherit_options(listener_fd, fd);
-	pthread_mutex_lock(&connection->lock);
+	socket_lock(connection);
 	socket_adopt_options(connection, fd);
-	pthread_mutex_unlock(&connection->lock);
+	socket_unlock(connection);
 	error = descriptor_set(fd, socket_get(connection));
 	if (error) {
 		log_error("switch: an accepted connection has no place in the table: %s",
@@ -436,12 +436,12 @@ static int give_descriptor(struct socket *connection, int fd, int listener_fd,
 /* The table has no place for it: the connection is lost to the program. */
 static void drop(struct socket *connection)
 {
-	pthread_mutex_lock(&connection->lock);
+	socket_lock(connection);
 	session_reset(&connection->session, ECONNRESET);
 	socket_state_set(connection, SOCKET_CLOSED, "no descriptor for it");
 	attention_draining();
 	attention_soon(connection);
-	pthread_mutex_unlock(&connection->lock);
+	socket_unlock(connection);
 }
 
 /*
@@ -455,9 +455,9 @@ static int accept_ready(struct socket *socket, int fd, struct sockaddr *address,
 	int own, result;
 	bool ready;
 
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	ready = socket->listening.ready_first;
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	if (!ready)
 		return -EAGAIN;
 	own = kernel_socket(socket->local.any.sa_family, flags);
@@ -489,9 +489,9 @@ static void taken(void *socket)
 {
 	struct socket *listener = socket;
 
-	pthread_mutex_lock(&listener->lock);
+	socket_lock(listener);
 	listener->listening.taking = 0;
-	pthread_mutex_unlock(&listener->lock);
+	socket_unlock(listener);
 }
 
 /*
@@ -510,11 +510,11 @@ static int accept_kernel(struct socket *socket, int fd, struct sockaddr *address
 
 	if (socket->nonblocking)
 		return accept_now(fd, address, length, flags);
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	busy = listening->taking || listening->ready_first;
 	if (!busy)
 		listening->taking = clock_now();
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	if (busy)
 		return -EAGAIN;
 	pthread_cleanup_push(taken, socket);
@@ -554,9 +554,9 @@ static int wait_connection(struct socket *socket, int fd, struct waiter *waiter,
 	socket_waiter_add(socket, &sleeper.link, waiter);
 	pthread_cleanup_push(remove_waiter, &sleeper);
 	atomic_store(&sleeper.link.armed, true);
-	pthread_mutex_lock(&socket->lock);
+	socket_lock(socket);
 	ready_now = socket->listening.ready_first || socket->state != SOCKET_LISTENING;
-	pthread_mutex_unlock(&socket->lock);
+	socket_unlock(socket);
 	if (!ready_now) {
 		if (libc_call.ppoll(descriptors, 2, timeout, NULL) < 0)
 			result = -errno;

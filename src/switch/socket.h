@@ -33,6 +33,11 @@ struct socket;
  */
 struct socket *socket_get(struct socket *socket);
 void socket_put(struct socket *socket);
+/* socket_put() as a clean-up handler of a thread that is cancelled. */
+static inline void socket_put_cancelled(void *socket)
+{
+	socket_put(socket);
+}
 
 /*
  * The last descriptor of the socket was closed: what is buffered is still
