@@ -86,11 +86,11 @@ ssize_t transfer_send(struct socket *socket, const struct iovec *vector, size_t 
 static ssize_t receive_checked(struct socket *socket, const struct iovec *vector, int count,
 			       int flags)
 {
+	struct msghdr without_control = { 0 };
 	ssize_t result;
 
-	/* The kernel's queue of errors is about the kernel's packets. */
 	if (flags & MSG_ERRQUEUE)
-		return -EAGAIN;
+		return socket_receive_error(socket, &without_control);
 	pthread_cleanup_push(socket_put_cancelled, socket);
 	pthread_testcancel();
 	result = socket_receive(socket, vector, count, flags);
@@ -358,6 +358,8 @@ static ssize_t receive_message(struct socket *socket, struct msghdr *message, in
 		return -EFAULT;
 	if (message->msg_iovlen > IOV_MAX)
 		return -EMSGSIZE;
+	if (flags & MSG_ERRQUEUE)
+		return socket_receive_error(socket, message);
 	result = transfer_receive(socket, message->msg_iov, message->msg_iovlen, flags);
 	if (result < 0)
 		return result;

@@ -392,7 +392,8 @@ static void inherit_options(int from, int to)
 	static const struct { int level, name; } options[] = {
 		{ SOL_SOCKET, SO_KEEPALIVE }, { SOL_SOCKET, SO_LINGER }, { SOL_SOCKET, SO_RCVTIMEO },
 		{ SOL_SOCKET, SO_SNDTIMEO }, { SOL_SOCKET, SO_RCVLOWAT }, { SOL_SOCKET, SO_PRIORITY },
-		{ SOL_SOCKET, SO_REUSEADDR }, { IPPROTO_TCP, TCP_NODELAY }, { IPPROTO_TCP, TCP_CORK },
+		{ SOL_SOCKET, SO_REUSEADDR }, { SOL_SOCKET, SO_ZEROCOPY }, { IPPROTO_TCP, TCP_NODELAY },
+		{ IPPROTO_TCP, TCP_CORK },
 	};
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {

@@ -57,6 +57,11 @@ static void adopt(struct socket *socket, int fd, int level, int name)
 		if (!libc_call.getsockopt(fd, SOL_SOCKET, name, &value, &length))
 			socket->low_water = value > 0 ? value : 1;
 		break;
+	case SO_ZEROCOPY:
+		length = sizeof(value);
+		if (!libc_call.getsockopt(fd, SOL_SOCKET, name, &value, &length))
+			socket->zerocopy.enabled = value;
+		break;
 	}
 }
 
@@ -69,6 +74,7 @@ void socket_adopt_options(struct socket *socket, int fd)
 	adopt(socket, fd, SOL_SOCKET, SO_SNDTIMEO);
 	adopt(socket, fd, SOL_SOCKET, SO_LINGER);
 	adopt(socket, fd, SOL_SOCKET, SO_RCVLOWAT);
+	adopt(socket, fd, SOL_SOCKET, SO_ZEROCOPY);
 	adopt(socket, fd, IPPROTO_TCP, TCP_NODELAY);
 }
 

@@ -511,8 +511,6 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 
 	if (flags & MSG_OOB)
 		return -EINVAL;		/* there never is urgent data */
-	if (flags & MSG_ERRQUEUE)
-		return -EAGAIN;
 	for (int i = 0; i < count; i++) {
 		if (vector[i].iov_len > SSIZE_MAX - total)
 			return -EINVAL;

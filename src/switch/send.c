@@ -26,6 +26,7 @@
 #include "socket_state.h"
 #include "statistics.h"
 #include "waiter.h"
+#include "zerocopy.h"
 
 #define STAGED_MOST	(4u << 20)
 #define STAGED_PIECE	(256u << 10)
@@ -45,6 +46,7 @@ struct sending {
 	int64_t deadline;		/* of SO_SNDTIMEO, -1: none */
 	int64_t halfway;		/* to it: then there is still time to stage */
 	bool fault;			/* the next byte of the program's cannot be read */
+	bool copied;			/* some bytes went by way of memory of ours */
 };
 
 /* Errors that end a send at once; 0 if it may go on. */
@@ -137,6 +139,7 @@ static size_t copy_to_messages(struct sending *sending, const uint8_t *data, siz
 				break;	/* no credit: it stays open and full */
 		}
 	}
+	sending->copied |= done > 0;
 	sending->fault = done == there && there < size;
 	statistic_add(STATISTIC_bytes_sent_message, done);
 	return done;
@@ -390,6 +393,7 @@ static NOT_INLINE size_t send_staged(struct sending *sending, const uint8_t *dat
 		sending->fault = false;
 		return 0;
 	}
+	sending->copied = true;
 	outgoing->staged = spill;
 	session->staged += spill->size;
 	statistic_add(STATISTIC_bytes_sent_rdma, size);
@@ -462,8 +466,10 @@ static NOT_INLINE ssize_t send_vector(struct socket *socket, const struct iovec 
 	sending.deadline = socket->send_timeout < 0 ? -1 : clock_now() + socket->send_timeout;
 	sending.halfway = sending.deadline - socket->send_timeout / 2;
 	socket_progress(socket);
-	if (total && session_deserted(session))
+	if (total && session_deserted(session)) {
+		zerocopy_sent(socket, flags, (ssize_t)total, false);
 		return send_to_nobody(socket, total);
+	}
 	for (;;) {
 		error = send_error(socket);
 		if (error || interrupted)
@@ -518,6 +524,7 @@ static NOT_INLINE ssize_t send_vector(struct socket *socket, const struct iovec 
 	if (session->open)
 		attention_soon(socket);
 	session_post_spent(session);
+	zerocopy_sent(socket, flags, done, sending.copied);
 	return done ? done : error;
 }
 
@@ -528,7 +535,7 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 
 	socket_lock(socket);
 	session->activity++;
-	if (count == 1 && socket->state == SOCKET_CONNECTED && !(flags & MSG_OOB))
+	if (count == 1 && socket->state == SOCKET_CONNECTED && !(flags & (MSG_OOB | MSG_ZEROCOPY)))
 		done = send_at_once(session, vector);
 	if (done)
 		session_post_spent(session);	/* behind the send: nobody waits for these */

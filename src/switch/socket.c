@@ -19,6 +19,7 @@
 #include "socket_state.h"
 #include "spinner.h"
 #include "waiter.h"
+#include "zerocopy.h"
 
 /* As POLL_GROWTH_MOST, while large data is on its way. */
 #define POLL_GROWTH_MOVING	100
@@ -282,7 +283,7 @@ static unsigned int connected_bits(struct socket *socket)
 		bits |= POLLRDHUP;
 	if ((session->broken && !session_deserted(session)) || (ended && session->finished_sent))
 		bits |= POLLHUP;
-	if (session->broken && session->error)
+	if ((session->broken && session->error) || zerocopy_waits(socket))
 		bits |= POLLERR;
 	if (session_writable(session) || session->finished_sent || session->broken)
 		bits |= POLLOUT | POLLWRNORM;

@@ -74,6 +74,12 @@ int socket_accept(struct socket *socket, int fd, struct sockaddr *address, sockl
 ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count, int flags);
 ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int count, int flags);
 
+/*
+ * recvmsg(2) with MSG_ERRQUEUE: completions of MSG_ZEROCOPY, in control data. Never waits: 0,
+ * or -EAGAIN if there is none; -ERESTART as above.
+ */
+ssize_t socket_receive_error(struct socket *socket, struct msghdr *message);
+
 int socket_shutdown(struct socket *socket, int fd, int how);
 int socket_name(struct socket *socket, int fd, struct sockaddr *address, socklen_t *length);
 int socket_peer_name(struct socket *socket, int fd, struct sockaddr *address, socklen_t *length);

@@ -77,6 +77,12 @@ struct socket {
 	union address local, peer;
 	socklen_t local_length, peer_length;
 
+	struct {				/* zerocopy.c */
+		bool enabled;			/* SO_ZEROCOPY */
+		bool copied;			/* of those not fetched, some bytes were */
+		uint32_t sent, fetched;		/* completions: as many as calls, modulo 2^32 */
+	} zerocopy;
+
 	struct session session;
 	struct connecting connecting;
 	struct listening listening;
