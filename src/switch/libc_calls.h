@@ -99,6 +99,17 @@
 	     (fd, flag, format, values)) \
 	CALL(pid_t, -1, _Fork, (void), ()) \
 	CALL(void, (void)0, _exit, (int status), (status)) \
+	CALL(int, -1, execve, (const char *path, char *const *arguments, \
+	     char *const *environment), (path, arguments, environment)) \
+	CALL(int, -1, execv, (const char *path, char *const *arguments), (path, arguments)) \
+	CALL(int, -1, execvp, (const char *name, char *const *arguments), (name, arguments)) \
+	CALL(int, -1, execvpe, (const char *name, char *const *arguments, \
+	     char *const *environment), (name, arguments, environment)) \
+	CALL(int, -1, fexecve, (int fd, char *const *arguments, char *const *environment), \
+	     (fd, arguments, environment)) \
+	CALL(int, -1, execveat, (int directory, const char *path, char *const *arguments, \
+	     char *const *environment, int flags), \
+	     (directory, path, arguments, environment, flags)) \
 	\
 	CALL(int, -1, poll, (struct pollfd *fds, nfds_t count, int timeout), \
 	     (fds, count, timeout)) \
@@ -130,6 +141,9 @@
 	      const struct timespec *timeout, const sigset_t *mask, size_t room)) \
 	EXTRA(int, dprintf, (int fd, const char *format, ...)) \
 	EXTRA(int, __dprintf_chk, (int fd, int flag, const char *format, ...)) \
+	EXTRA(int, execl, (const char *path, const char *first, ...)) \
+	EXTRA(int, execlp, (const char *name, const char *first, ...)) \
+	EXTRA(int, execle, (const char *path, const char *first, ...)) \
 	\
 	ALIAS(fcntl64, fcntl) \
 	ALIAS(sendfile64, sendfile) \

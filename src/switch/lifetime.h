@@ -15,8 +15,8 @@ void switch_open(void);
 void switch_exit(void);
 
 /*
- * The process ends by _exit(): waits likewise, but only for what was closed before, since it
- * may be a signal handler that calls. Async-signal-safe, and nothing in a child of vfork().
+ * The process ends by _exit(), or another program takes it over: waits likewise, but only for
+ * what was closed before, since it may be a signal handler that calls. Async-signal-safe, and nothing in a child of vfork().
  */
 void switch_leaving(void);
 
