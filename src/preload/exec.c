@@ -3,7 +3,7 @@
  * Wrappers: another program takes over the process. The switch's thread ends with the old one,
  * so what closed connections still have to send goes out before; the kernel would deliver it.
  *
- * A child of vfork() comes by here, too, and handlers of signals: switch_leaving() is made for
+ * A child of vfork() comes by here, too, and handlers of signals: switch_executing() is made for
  * both, and nothing here allocates.
  */
 #include <alloca.h>
@@ -13,38 +13,38 @@
 
 int preload_execve(const char *path, char *const *arguments, char *const *environment)
 {
-	switch_leaving();
+	switch_executing();
 	return libc_call.execve(path, arguments, environment);
 }
 
 int preload_execv(const char *path, char *const *arguments)
 {
-	switch_leaving();
+	switch_executing();
 	return libc_call.execv(path, arguments);
 }
 
 int preload_execvp(const char *name, char *const *arguments)
 {
-	switch_leaving();
+	switch_executing();
 	return libc_call.execvp(name, arguments);
 }
 
 int preload_execvpe(const char *name, char *const *arguments, char *const *environment)
 {
-	switch_leaving();
+	switch_executing();
 	return libc_call.execvpe(name, arguments, environment);
 }
 
 int preload_fexecve(int fd, char *const *arguments, char *const *environment)
 {
-	switch_leaving();
+	switch_executing();
 	return libc_call.fexecve(fd, arguments, environment);
 }
 
 int preload_execveat(int directory, const char *path, char *const *arguments,
 		     char *const *environment, int flags)
 {
-	switch_leaving();
+	switch_executing();
 	return libc_call.execveat(directory, path, arguments, environment, flags);
 }
 

@@ -8,6 +8,7 @@
 #include "attention.h"
 #include "choice.h"
 #include "descriptors.h"
+#include "handover.h"
 #include "log.h"
 #include "settings.h"
 #include "socket_state.h"
@@ -41,6 +42,13 @@ void switch_leaving(void)
 		attention_drain((int)setting_number(SETTING_exit_patience));
 }
 
+void switch_executing(void)
+{
+	if (descriptors_are_ours())
+		handover_exec();
+	switch_leaving();
+}
+
 /*
  * Another thread of the parent may have held any of these locks; in the child
  * there is only this thread, so they are simply made anew.
@@ -72,6 +80,7 @@ static void disown(int fd, struct socket *socket, void *context)
 		socket->connecting.event = socket->connecting.kernel = -1;
 		socket->connecting.companion = INVALID_SOCKET;
 		socket->state = SOCKET_CONNECTED;
+		socket->of_parent = true;
 		return;
 	case SOCKET_PLAIN:
 	case SOCKET_CLOSED:
@@ -88,6 +97,7 @@ void switch_forked_child(void)
 	waiter_forked();
 	statistics_forked();
 	log_forked();
+	handover_forked();
 	descriptor_each(disown, &connections);
 	if (connections)
 		log_info("switch: %u SAN connections stay with the parent process", connections);

@@ -15,10 +15,12 @@ void switch_open(void);
 void switch_exit(void);
 
 /*
- * The process ends by _exit(), or another program takes it over: waits likewise, but only for
- * what was closed before, since it may be a signal handler that calls. Async-signal-safe, and nothing in a child of vfork().
+ * The process ends by _exit(): waits likewise, but only for what was closed before, since it
+ * may be a signal handler that calls. Async-signal-safe, and nothing in a child of vfork().
  */
 void switch_leaving(void);
+/* The same when another program takes the process over, which may inherit connections. */
+void switch_executing(void);
 
 /* Before a fork, in the parent: listeners that nobody accepted from are given up (listen.c). */
 void switch_forking(void);

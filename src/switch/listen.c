@@ -29,6 +29,7 @@
 #include "descriptor.h"
 #include "descriptors.h"
 #include "epoll.h"
+#include "handover.h"
 #include "libc_calls.h"
 #include "lifetime.h"
 #include "log.h"
@@ -182,6 +183,8 @@ static void give_up(int fd, struct socket *socket, void *context)
 	(void)context;
 	socket_lock(socket);
 	unused = socket->state == SOCKET_LISTENING && !socket->listening.waited;
+	if (socket->state == SOCKET_LISTENING && !unused)
+		handover_forking();
 	if (unused) {
 		listen_close(socket);
 		socket_state_set(socket, SOCKET_PLAIN, "the process forks before it accepts");
@@ -222,6 +225,8 @@ static int condition(LPWSABUF caller, LPWSABUF caller_data, LPQOS sqos, LPQOS gq
 		log_warn("switch: declined a connection with private data that is not ours");
 		return CF_WSDIRECT_DECLINE;
 	}
+	if (handover_seen())
+		return CF_WSDIRECT_DECLINE;
 	return listening->waiting < listening->backlog ? CF_ACCEPT : CF_REJECT;
 }
 
@@ -414,6 +419,7 @@ static int give_descriptor(struct socket *connection, int fd, int listener_fd,
 	inherit_options(listener_fd, fd);
 	socket_lock(connection);
 	socket_adopt_options(connection, fd);
+	connection->accepted = true;
 	socket_unlock(connection);
 	error = descriptor_set(fd, socket_get(connection));
 	if (error) {

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "compiler.h"
+#include "handover.h"
 #include "log.h"
 #include "program_memory.h"
 #include "restart.h"
@@ -488,6 +489,7 @@ static int receive_end(struct socket *socket)
 	struct session *session = &socket->session;
 	int error;
 
+	handover_noticed(socket);
 	if (socket->state != SOCKET_CONNECTED)
 		return -EBADF;
 	if (session->finished_received || socket->shut_read)

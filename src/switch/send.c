@@ -19,6 +19,7 @@
 
 #include "attention.h"
 #include "compiler.h"
+#include "handover.h"
 #include "log.h"
 #include "program_memory.h"
 #include "restart.h"
@@ -55,6 +56,7 @@ static int send_error(struct socket *socket)
 	struct session *session = &socket->session;
 	int error = session->error;
 
+	handover_noticed(socket);
 	if (socket->state != SOCKET_CONNECTED)
 		return -EBADF;
 	if (session->finished_sent)

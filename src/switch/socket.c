@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "attention.h"
+#include "handover.h"
 #include "libc_calls.h"
 #include "log.h"
 #include "socket_state.h"
@@ -298,6 +299,7 @@ unsigned int socket_poll(struct socket *socket)
 	switch (socket->state) {
 	case SOCKET_CONNECTED:
 		socket->session.activity++;
+		handover_noticed(socket);
 		socket_progress(socket);
 		bits = connected_bits(socket);
 		break;

@@ -70,6 +70,7 @@ struct socket {
 
 	bool nonblocking;
 	bool shut_read;
+	bool accepted, of_parent;		/* see handover.h */
 	int64_t receive_timeout, send_timeout;	/* nanoseconds, -1: none */
 	int linger;				/* seconds, -1: off */
 	int low_water;				/* SO_RCVLOWAT */

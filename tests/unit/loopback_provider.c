@@ -41,6 +41,8 @@ struct end {
 	int event;
 	LONG happened;			/* FD_CONNECT, with this outcome */
 	int outcome;
+	char data[64];			/* of the connecting side, for the condition function */
+	ULONG data_length;
 };
 
 /* A descriptor of exposed memory; the magic tells a forged one. */
@@ -434,14 +436,20 @@ static int loopback_listen(SOCKET s, int backlog, LPINT error)
 	return 0;
 }
 
+static void connected(struct end *end, int outcome)
+{
+	end->happened = FD_CONNECT;
+	end->outcome = outcome;
+	eventfd_write(end->event, 1);
+}
+
 static int loopback_connect(SOCKET s, const struct sockaddr *name, int length, LPWSABUF data,
 			    LPWSABUF answer, LPQOS sqos, LPQOS gqos, LPINT error)
 {
 	in_port_t port = ((const struct sockaddr_in *)name)->sin_port;
-	struct end *end = end_of(s), *listener, **link;
+	struct end *end = end_of(s), *listener, **link, *other;
 
 	(void)length;
-	(void)data;
 	(void)answer;
 	(void)sqos;
 	(void)gqos;
@@ -451,13 +459,12 @@ static int loopback_connect(SOCKET s, const struct sockaddr *name, int length, L
 	if (listener && !loopback_silent) {
 		for (link = &listener->waiting; *link; link = &(*link)->next)
 			;
-		*link = end_new(end);
+		*link = other = end_new(end);
+		memcpy(other->data, data->buf, data->len);
+		other->data_length = data->len;
 		eventfd_write(listener->event, 1);
-	}
-	if (!loopback_silent) {
-		end->happened = FD_CONNECT;
-		end->outcome = listener ? 0 : WSAECONNREFUSED;
-		eventfd_write(end->event, 1);
+	} else if (!loopback_silent) {
+		connected(end, WSAECONNREFUSED);
 	}
 	pthread_mutex_unlock(&lock);
 	*error = WSAEWOULDBLOCK;
@@ -483,18 +490,32 @@ static SOCKET loopback_accept(SOCKET s, struct sockaddr *name, LPINT length,
 			      LPCONDITIONPROC condition, DWORD_PTR context, LPINT error)
 {
 	struct end *end;
+	char no_answer;
+	WSABUF data, answer = { 0, &no_answer };
+	int result;
 
 	(void)name;
 	(void)length;
-	(void)condition;
-	(void)context;
 	pthread_mutex_lock(&lock);
 	end = end_of(s)->waiting;
 	if (end)
 		end_of(s)->waiting = end->next;
 	pthread_mutex_unlock(&lock);
 	*error = WSAEWOULDBLOCK;
-	return end ? (SOCKET)end : INVALID_SOCKET;
+	if (!end)
+		return INVALID_SOCKET;
+	data = (WSABUF){ end->data_length, end->data };
+	result = condition(NULL, &data, NULL, NULL, NULL, &answer, NULL, context);
+	pthread_mutex_lock(&lock);
+	if (!end->peer->closed)
+		connected(end->peer, result == CF_ACCEPT ? 0 : result == CF_REJECT ?
+			  WSAECONNREFUSED : WSAETIMEDOUT);
+	pthread_mutex_unlock(&lock);
+	if (result == CF_ACCEPT)
+		return (SOCKET)end;
+	loopback_close((SOCKET)end, error);
+	*error = WSAECONNREFUSED;
+	return INVALID_SOCKET;
 }
 
 struct provider loopback_provider = {

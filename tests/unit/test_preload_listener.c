@@ -256,6 +256,104 @@ START_TEST(a_child_uses_an_inherited_set)
 }
 END_TEST
 
+enum { CLOSES, RECEIVES, SENDS, POLLS, EXECUTES, CHILDREN };
+
+static int serve(int kind, int fd)
+{
+	struct pollfd entry = { .fd = fd, .events = POLLIN };
+	char byte;
+
+	switch (kind) {
+	case CLOSES:
+		return close(fd);
+	case RECEIVES:
+		CHILD(recv(fd, &byte, 1, 0) == -1 && errno == EOPNOTSUPP);
+		return 0;
+	case SENDS:
+		CHILD(send(fd, "x", 1, MSG_NOSIGNAL) == -1 && errno == EOPNOTSUPP);
+		return 0;
+	case POLLS:
+		CHILD(poll(&entry, 1, 5000) == 1 && entry.revents & POLLERR);
+		return 0;
+	case EXECUTES:
+		CHILD(dup2(fd, STDIN_FILENO) == STDIN_FILENO);
+		execl("/bin/true", "true", NULL);
+		break;
+	}
+	return 1;
+}
+
+/* Served by a child, as forking servers and inetd do. */
+static void one_connection(int kind, int listener, int client)
+{
+	int fd = accept(listener, NULL, NULL), status;
+	pid_t pid;
+
+	ck_assert_int_ge(fd, 0);
+	usleep(100000);		/* see above */
+	pid = fork();
+	if (!pid)
+		_exit(serve(kind, fd));
+	close(fd);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	close(client);
+}
+
+START_TEST(who_leaves_connections_to_children_gets_them_over_tcp)
+{
+	in_port_t port;
+	int listener = listener_open(&port), fd;
+	pid_t pid;
+	char byte;
+
+	one_connection(_i, listener, san_client(port));
+	for (int i = 0; i < 2; i++) {
+		int client = san_client(port);
+
+		ck_assert_int_eq(descriptor_is_known(client), _i == CLOSES);
+		fd = accept(listener, NULL, NULL);
+		ck_assert_int_eq(descriptor_is_known(fd), _i == CLOSES);
+		if (_i != CLOSES) {
+			pid = fork();
+			if (!pid)
+				_exit(send(fd, "x", 1, 0) != 1);
+			ck_assert_int_eq(recv(client, &byte, 1, 0), 1);
+			ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+		}
+		close(client);
+		close(fd);
+	}
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
+/* That is another matter: the child of a client. */
+START_TEST(a_child_may_try_what_its_parent_connected)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = san_client(port), fd, status;
+	pid_t pid;
+
+	fd = accept(listener, NULL, NULL);
+	usleep(100000);
+	pid = fork();
+	if (!pid)
+		_exit(serve(RECEIVES, client));
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	close(client);
+	close(fd);
+	client = san_client(port);
+	ck_assert(descriptor_is_known(client));
+	close(client);
+	close(accept(listener, NULL, NULL));
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("listener");
@@ -271,6 +369,9 @@ int main(void)
 	tcase_add_loop_test(cases, it_is_seen_without_waiting, 0, KINDS);
 	tcase_add_loop_test(cases, a_cancelled_accept_leaves_nothing, 0, 2);
 	tcase_add_loop_test(cases, a_child_uses_an_inherited_set, 0, 2);
+	tcase_add_loop_test(cases, who_leaves_connections_to_children_gets_them_over_tcp, 0,
+			    CHILDREN);
+	tcase_add_test(cases, a_child_may_try_what_its_parent_connected);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -6,7 +6,7 @@
 #   any munmap of one of several huge pages shows it on the debug kernel.
 # - rxe_mr_copy: when a copy ends with the last of a multiple of 256 pages, 6.1 reads the pointer
 #   behind its array of pages, and does not use it.
-kernel_log_known='WARNING: .* hugetlb_split\+|KASAN: slab-out-of-bounds in rxe_mr_copy\+'
+kernel_log_known='WARNING: .* hugetlb_split[+]|KASAN: slab-out-of-bounds in rxe_mr_copy[+]'
 
 # Reads a kernel log, prints the lines that complain. Empty output: a clean log.
 kernel_log_complaints()
