@@ -330,7 +330,7 @@ void statistics_forked(void)
 }
 
 /* The page stays mapped: other destructors, and other threads, may still count. */
-static void __attribute__((destructor)) statistics_close(void)
+void statistics_close(void)
 {
 	if (page_creator == 0 || page_creator != system_getpid())
 		return;

@@ -65,6 +65,12 @@ void statistics_open(void);
 /* After fork in the child: it counts anew, in a page of its own. Async-signal-safe. */
 void statistics_forked(void);
 
+/*
+ * The process ends: its page goes, unless it is to be kept. The destructor of each library, and
+ * for _exit(). Async-signal-safe, and nothing in a child of vfork().
+ */
+void statistics_close(void) __attribute__((destructor));
+
 /* For statistic_add() alone: this thread's own counters, NULL while it has none, and the way then. */
 extern __thread uint64_t *statistics_own __attribute__((tls_model("initial-exec")));
 void statistic_add_shared(enum statistic which, uint64_t amount);

@@ -36,17 +36,23 @@ void switch_exit(void)
 	attention_drain((int)setting_number(SETTING_exit_patience));
 }
 
-void switch_leaving(void)
+static void deliver_what_was_closed(void)
 {
 	if (descriptors_are_ours())
 		attention_drain((int)setting_number(SETTING_exit_patience));
+}
+
+void switch_leaving(void)
+{
+	deliver_what_was_closed();
+	statistics_close();
 }
 
 void switch_executing(void)
 {
 	if (descriptors_are_ours())
 		handover_exec();
-	switch_leaving();
+	deliver_what_was_closed();
 }
 
 /*

@@ -32,6 +32,11 @@ expect() {
 	ran=$((ran + 1))
 }
 
+# Shells end by _exit().
+expect 'the end of a shell' 'no page left' sh -c 'echo no page left'
+left=$(find "$work" -name 'wsdirect-*.stat')
+[ -z "$left" ] || fail "left behind: $left"
+
 expect 'shell pipes' 3 sh -c 'printf "a\nb\nc\n" | sort | cat | wc -l'
 expect 'stdin and here documents' hello sh -c 'cat <<.
 hello
