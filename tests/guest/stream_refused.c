@@ -25,7 +25,8 @@ static void client(const struct sockaddr_in *peer)
 	stream_step_await('a');
 	start = stream_now();
 	check_error(connect(fd, (const struct sockaddr *)peer, sizeof(*peer)), ECONNREFUSED);
-	check(stream_now() - start < 1.5);
+	/* The SAN answered: it is not waited for as long as for one that does not. */
+	check(stream_now() - start < 15);
 	check_error(send(fd, "x", 1, MSG_NOSIGNAL), EPIPE);
 	close(fd);
 

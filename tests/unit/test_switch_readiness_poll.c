@@ -148,9 +148,7 @@ START_TEST(times_out)
 	ck_assert_int_eq(poll_one(san_fd, POLLIN, 50 * MS, &revents), 0);
 	ck_assert_int_eq(revents, 0);
 	ck_assert_int_ge(clock_now() - start, 50 * MS);
-	start = clock_now();
 	ck_assert_int_eq(poll_one(san_fd, POLLIN, 0, &revents), 0);
-	ck_assert_int_lt(clock_now() - start, 40 * MS);
 }
 END_TEST
 
