@@ -410,12 +410,20 @@ static void inherit_options(int from, int to)
 	}
 }
 
+/* The kernel gave fd out anew: what had it was closed where we could not see it. */
+static void forget_closed(int fd)
+{
+	if (descriptor_closing_matters(fd))
+		descriptor_closing(fd);
+}
+
 /* Makes the kernel's socket `fd` the connection's: fd or -errno. */
 static int give_descriptor(struct socket *connection, int fd, int listener_fd,
 			   struct sockaddr *address, socklen_t *length)
 {
 	int error;
 
+	forget_closed(fd);
 	inherit_options(listener_fd, fd);
 	socket_lock(connection);
 	socket_adopt_options(connection, fd);
@@ -488,6 +496,7 @@ static int accept_now(int fd, struct sockaddr *address, socklen_t *length, int f
 
 	if (result < 0)
 		return -errno;
+	forget_closed(result);
 	statistic_add(STATISTIC_tcp_accepts, 1);
 	return result;
 }

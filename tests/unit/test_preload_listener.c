@@ -12,6 +12,7 @@
 
 #include "libc_calls.h"
 #include "socket_state.h"
+#include "system.h"
 #include "waiter.h"
 
 /* ---- libc's accept4, as seen when others have the socket too ---- */
@@ -100,6 +101,32 @@ START_TEST(it_stays_while_there_is_no_descriptor)
 END_TEST
 
 /* A connection of either kind is seen by those who do not wait as by those who do. */
+/* Closed by a system call past libc; the next connection gets the number. */
+START_TEST(a_number_that_is_given_out_again_is_new)
+{
+	in_port_t port;
+	int listener = listener_open(&port), first = san_client(port), second, fd;
+	char byte;
+
+	wait_readable(listener);
+	fd = accept(listener, NULL, NULL);
+	second = _i == SAN ? san_client(port) : tcp_client(port);
+	wait_readable(listener);
+	ck_assert_int_eq(system_close(fd), 0);
+	ck_assert_int_eq(accept(listener, NULL, NULL), fd);
+	ck_assert(descriptor_is_known(fd) == (_i == SAN));
+	ck_assert_int_eq(send(second, "2", 1, 0), 1);
+	ck_assert_int_eq(recv(fd, &byte, 1, 0), 1);
+	ck_assert_int_eq(byte, '2');
+	ck_assert_int_eq(recv(first, &byte, 1, 0), 0);
+	close(first);
+	close(second);
+	close(fd);
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
 START_TEST(it_is_seen_without_waiting)
 {
 	in_port_t port;
@@ -366,6 +393,7 @@ int main(void)
 	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
 	tcase_add_loop_test(cases, it_stays_while_there_is_no_descriptor, 0, KINDS);
 	tcase_add_loop_test(cases, select_leaves_alone_what_is_behind_a_set, 0, 2);
+	tcase_add_loop_test(cases, a_number_that_is_given_out_again_is_new, 0, KINDS);
 	tcase_add_loop_test(cases, it_is_seen_without_waiting, 0, KINDS);
 	tcase_add_loop_test(cases, a_cancelled_accept_leaves_nothing, 0, 2);
 	tcase_add_loop_test(cases, a_child_uses_an_inherited_set, 0, 2);
