@@ -3,10 +3,10 @@
  * System calls as the kernel answers them: 0 or a count, else -errno.
  *
  * This code is linked into a library that replaces write(), close(), fcntl()
- * and their like for the whole process. Calling those by name from here would
- * enter our own wrappers, from under their locks or before they are set up;
- * syscall() cannot be caught that way. errno is left as it was, since every
- * caller may be running inside the application's own call.
+ * and their like, even syscall(), for the whole process. Calling those by name
+ * from here would enter our own wrappers, from under their locks or before they
+ * are set up. errno is left as it was, since every caller may be running inside
+ * the application's own call.
  */
 #ifndef WSD_BASE_SYSTEM_H
 #define WSD_BASE_SYSTEM_H
@@ -19,15 +19,25 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* Evaluates to the result of the raw system call, or -errno, errno untouched. */
-#define system_raw(...) ({				\
-	int system_saved_errno = errno;			\
-	long system_result = syscall(__VA_ARGS__);	\
-	if (system_result == -1)			\
-		system_result = -errno;			\
-	errno = system_saved_errno;			\
-	system_result;					\
-})
+static inline long system_call(long number, long first, long second, long third, long fourth,
+			       long fifth, long sixth)
+{
+	register long r10 __asm__("r10") = fourth;
+	register long r8 __asm__("r8") = fifth;
+	register long r9 __asm__("r9") = sixth;
+	long result;
+
+	__asm__ volatile("syscall" : "=a"(result)
+			 : "a"(number), "D"(first), "S"(second), "d"(third), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "cc", "memory");
+	return result;
+}
+
+/* system_raw(number, arguments...), of whatever types, without those that the call has not. */
+#define system_raw(...) SYSTEM_RAW(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define SYSTEM_RAW(number, first, second, third, fourth, fifth, sixth, ...) \
+	system_call(number, (long)(first), (long)(second), (long)(third), (long)(fourth), \
+		    (long)(fifth), (long)(sixth))
 
 static inline int system_open(const char *path, int flags, mode_t mode)
 {
@@ -76,12 +86,12 @@ static inline int system_fstat(int fd, struct stat *st)
 
 static inline pid_t system_getpid(void)
 {
-	return (pid_t)syscall(SYS_getpid);
+	return (pid_t)system_raw(SYS_getpid);
 }
 
 static inline pid_t system_gettid(void)
 {
-	return (pid_t)syscall(SYS_gettid);
+	return (pid_t)system_raw(SYS_gettid);
 }
 
 #endif

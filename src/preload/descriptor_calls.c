@@ -179,3 +179,31 @@ int preload_ioctl(int fd, unsigned long request, ...)
 		return libc_call.ioctl(fd, request, argument);
 	return (int)finish(socket, socket_ioctl(socket, fd, request, argument), saved);
 }
+
+/*
+ * libuv, and with it Node.js, closes its sockets so; before libc had close_range(), others
+ * closed all their descriptors so. All else is the kernel's.
+ */
+long preload_syscall(long number, ...)
+{
+	long arguments[6], result;
+	va_list values;
+
+	/* As libc does: as many as there may be, whatever the call has. */
+	va_start(values, number);
+	for (int i = 0; i < 6; i++)
+		arguments[i] = va_arg(values, long);
+	va_end(values);
+	switch (number) {
+	case SYS_close:
+		return preload_close((int)arguments[0]);
+	case SYS_close_range:
+		return preload_close_range((unsigned int)arguments[0], (unsigned int)arguments[1],
+					   (int)arguments[2]);
+	default:
+		result = system_call(number, arguments[0], arguments[1], arguments[2], arguments[3],
+				     arguments[4], arguments[5]);
+		/* Other negative results, such as offsets in memory, are no errors. */
+		return result < 0 && result >= -4095 ? outcome(result, errno) : result;
+	}
+}

@@ -132,6 +132,7 @@
 	     const struct timespec *timeout, const sigset_t *mask), \
 	     (epoll_fd, events, count, timeout, mask)) \
 	\
+	EXTRA(long, syscall, (long number, ...)) \
 	EXTRA(ssize_t, __read_chk, (int fd, void *buffer, size_t size, size_t room)) \
 	EXTRA(ssize_t, __recv_chk, (int fd, void *buffer, size_t size, size_t room, int flags)) \
 	EXTRA(ssize_t, __recvfrom_chk, (int fd, void *buffer, size_t size, size_t room, \

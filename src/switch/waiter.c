@@ -35,7 +35,7 @@ static void make_key(void)
 struct waiter *waiter_self(void)
 {
 	if (self.wake < 0) {
-		int wake = (int)syscall(SYS_eventfd2, 0, EFD_NONBLOCK | EFD_CLOEXEC);
+		int wake = (int)system_raw(SYS_eventfd2, 0, EFD_NONBLOCK | EFD_CLOEXEC);
 
 		if (wake < 0)
 			return NULL;

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "cancelled.h"
@@ -151,6 +152,32 @@ START_TEST(closed_while_it_connects)
 	ck_assert_int_eq(caller.result, -1);
 	ck_assert_int_eq(caller.error, EBADF);
 	close(listener);
+}
+END_TEST
+
+/* As libuv does it. */
+START_TEST(closed_by_syscall)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = san_client(port), fd;
+	char byte;
+
+	wait_readable(listener);
+	fd = accept(listener, NULL, NULL);
+	ck_assert(descriptor_is_known(fd));
+	if (_i)
+		ck_assert_int_eq(syscall(SYS_close_range, fd, fd, 0), 0);
+	else
+		ck_assert_int_eq(syscall(SYS_close, fd), 0);
+	ck_assert(!descriptor_is_known(fd));
+	ck_assert_int_eq(recv(client, &byte, 1, 0), 0);
+	fails(syscall(SYS_close, fd), EBADF);
+	/* All others are the kernel's. */
+	fails(syscall(SYS_pread64, fd, &byte, 1, 0), EBADF);
+	ck_assert_int_eq(syscall(SYS_getpid), getpid());
+	close(client);
+	close(listener);
+	attention_drain(2000);
 }
 END_TEST
 
@@ -402,6 +429,7 @@ int main(void)
 	tcase_add_test(cases, a_second_connect_waits_for_the_first);
 	tcase_add_test(cases, a_cancelled_connect_goes_on);
 	tcase_add_test(cases, closed_while_it_connects);
+	tcase_add_loop_test(cases, closed_by_syscall, 0, 2);
 	tcase_add_test(cases, restarted_after_a_signal);
 	tcase_add_test(cases, not_restarted_with_a_timeout);
 	tcase_add_loop_test(cases, exit_handlers_may_still_send, 0, 2);
