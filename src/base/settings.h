@@ -20,7 +20,7 @@
 	TEXT(config, "/etc/wsdirect.conf", "file of settings, name = value") \
 	TEXT(log, "warn", "lowest level logged: off, error, warn, info, debug") \
 	TEXT(log_file, "", "append the log here instead of standard error; %p is the pid") \
-	TEXT(rules, "", "rules of choice, separated by ';': [program NAME] [connect|listen] [ADDRESS[/BITS]][:PORT] tcp|san|auto; first match wins") \
+	TEXT(rules, "program bash connect tcp", "rules of choice, separated by ';': [program NAME] [connect|listen] [ADDRESS[/BITS]][:PORT] tcp|san|auto; first match wins") \
 	TEXT(provider, "", "path of the SAN service provider; empty: libwsdirect-verbs.so beside the preload library") \
 	TEXT(statistics, "/dev/shm", "directory of the statistics page wsdirect-PID.stat") \
 	NUMBER(statistics_keep, 0, 0, 1, "leave the statistics page behind when the program ends") \

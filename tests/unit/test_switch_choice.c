@@ -82,6 +82,20 @@ START_TEST(the_first_rule_that_fits_decides)
 }
 END_TEST
 
+/* What bash connects (/dev/tcp) is for its children. */
+START_TEST(bash_connects_over_tcp_if_no_rule_is_given)
+{
+	struct sockaddr_storage where = address("10.0.0.1", 80);
+
+	unsetenv("WSDIRECT_RULES");
+	program_invocation_short_name = (char *)(uintptr_t)(_i ? "bash" : "bas");
+	switch_open();
+	ck_assert_int_eq(choice_rule(CHOICE_CONNECT, (struct sockaddr *)&where),
+			 _i ? CHOICE_TCP : CHOICE_AUTO);
+	ck_assert_int_eq(choice_rule(CHOICE_LISTEN, (struct sockaddr *)&where), CHOICE_AUTO);
+}
+END_TEST
+
 START_TEST(a_destination_is_remembered_for_its_time)
 {
 	struct sockaddr_storage one = address("10.0.0.1", 80), other = address("10.0.0.1", 81);
@@ -152,6 +166,7 @@ int main(void)
 	srunner_set_fork_status(runner, CK_FORK);
 	tcase_add_loop_test(tests, the_first_rule_that_fits_decides, 0,
 			    (int)(sizeof(cases) / sizeof(cases[0])));
+	tcase_add_loop_test(tests, bash_connects_over_tcp_if_no_rule_is_given, 0, 2);
 	tcase_add_test(tests, a_destination_is_remembered_for_its_time);
 	tcase_add_test(tests, the_source_is_the_routes);
 	tcase_add_test(tests, success_is_told_once);
