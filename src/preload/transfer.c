@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "handover.h"
 #include "preload.h"
 #include "system.h"
 #include "waiter.h"
@@ -214,6 +215,7 @@ ssize_t preload_sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	struct socket *socket = descriptor_get(fd);
 	int saved = errno;
+	ssize_t sent;
 
 	if (socket) {
 		ssize_t result = send_message(socket, message, flags);
@@ -221,7 +223,14 @@ ssize_t preload_sendmsg(int fd, const struct msghdr *message, int flags)
 		if (settled(socket, &result, saved))
 			return result;
 	}
-	return libc_call.sendmsg(fd, message, flags);
+	sent = libc_call.sendmsg(fd, message, flags);
+	/* The kernel has read it, so it is there. */
+	if (sent >= 0 && message->msg_controllen) {
+		saved = errno;
+		handover_sent(message);
+		errno = saved;
+	}
+	return sent;
 }
 
 static size_t message_size(const struct msghdr *message)

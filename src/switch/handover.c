@@ -2,7 +2,8 @@
 /*
  * A SAN connection stays with the process that accepted it, so a child that was to serve it
  * fails. It says so in a page that it shares with its parent, whose listeners decline the SAN
- * from then on: TCP carries the program, all but its first connection.
+ * from then on: TCP carries the program, all but its first connection. So it does when the
+ * process itself passes one on in a message, as Node.js does to the workers of a cluster.
  *
  * The page is made before the first fork of a process that accepts over a SAN. It outlives
  * all that may write to it: a child keeps its parent's until it has children of its own.
@@ -21,6 +22,7 @@
 /* Did a child of ours try, and one of our parent's? NULL: there is none that could. */
 static _Atomic(atomic_bool *) children;
 static atomic_bool *siblings;
+static atomic_bool passed_on;
 
 void handover_forking(void)
 {
@@ -65,9 +67,36 @@ void handover_exec(void)
 	}
 }
 
+static void passed(int fd)
+{
+	struct socket *socket = descriptor_get(fd);
+
+	if (!socket)
+		return;
+	if (socket->accepted && !atomic_exchange(&passed_on, true))
+		log_warn("switch: a connection over the SAN was passed to another process, which cannot "
+			 "use it; this one accepts over TCP only from now on");
+	socket_put(socket);
+}
+
+void handover_sent(const struct msghdr *message)
+{
+	struct msghdr copy = *message;
+	struct cmsghdr *part;
+
+	for (part = CMSG_FIRSTHDR(&copy); part; part = CMSG_NXTHDR(&copy, part)) {
+		size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++)
+			passed(((int *)CMSG_DATA(part))[i]);
+	}
+}
+
 bool handover_seen(void)
 {
 	atomic_bool *page = atomic_load(&children);
 
-	return page && atomic_load(page);
+	return atomic_load(&passed_on) || (page && atomic_load(page));
 }

@@ -7,6 +7,7 @@
 #define WSD_SWITCH_HANDOVER_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 
 struct socket;
 
@@ -18,7 +19,10 @@ void handover_exec(void);
 /* A call of the program's on this socket. If it is one that a parent accepted, that is told. */
 void handover_noticed(const struct socket *socket);
 
-/* Has a child of this process tried? */
+/* This was sent, perhaps with an accepted connection for another process. */
+void handover_sent(const struct msghdr *message);
+
+/* Has a child of this process tried, or has this process passed one on? */
 bool handover_seen(void);
 
 #endif

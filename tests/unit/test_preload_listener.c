@@ -357,6 +357,38 @@ START_TEST(who_leaves_connections_to_children_gets_them_over_tcp)
 END_TEST
 
 /* That is another matter: the child of a client. */
+START_TEST(who_passes_connections_on_gets_them_over_tcp)
+{
+	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr head; } control = {
+		.head = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS },
+	};
+	char byte = 'x';
+	struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = {
+		.msg_iov = &vector, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	in_port_t port;
+	int listener = listener_open(&port), ends[2], client, fd;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	for (int i = 0; i < 2; i++) {
+		client = san_client(port);
+		ck_assert_int_eq(descriptor_is_known(client), i == 0);
+		wait_readable(listener);
+		fd = accept(listener, NULL, NULL);
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+		ck_assert_int_eq(sendmsg(ends[0], &message, 0), 1);
+		close(client);
+		close(fd);
+	}
+	close(ends[0]);
+	close(ends[1]);
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
 START_TEST(a_child_may_try_what_its_parent_connected)
 {
 	in_port_t port;
@@ -399,6 +431,7 @@ int main(void)
 	tcase_add_loop_test(cases, a_child_uses_an_inherited_set, 0, 2);
 	tcase_add_loop_test(cases, who_leaves_connections_to_children_gets_them_over_tcp, 0,
 			    CHILDREN);
+	tcase_add_test(cases, who_passes_connections_on_gets_them_over_tcp);
 	tcase_add_test(cases, a_child_may_try_what_its_parent_connected);
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
