@@ -110,14 +110,15 @@ int socket_name(struct socket *socket, int fd, struct sockaddr *address, socklen
 	return result;
 }
 
+/* In a child, too, where all else fails: servers ask before they serve. */
 int socket_peer_name(struct socket *socket, int fd, struct sockaddr *address, socklen_t *length)
 {
 	int result;
 
 	socket_lock(socket);
 	if (socket->state == SOCKET_CONNECTED)
-		result = (socket->session.broken && !session_deserted(&socket->session)) ||
-			 !socket->peer_length ? -ENOTCONN :
+		result = (socket->session.broken && !session_deserted(&socket->session) &&
+			  !socket->of_parent) || !socket->peer_length ? -ENOTCONN :
 			 copy_name(&socket->peer, socket->peer_length, address, length);
 	else
 		result = libc_call.getpeername(fd, address, length) ? -errno : 0;

@@ -288,8 +288,11 @@ enum { CLOSES, RECEIVES, SENDS, POLLS, EXECUTES, CHILDREN };
 static int serve(int kind, int fd)
 {
 	struct pollfd entry = { .fd = fd, .events = POLLIN };
+	struct sockaddr_in peer;
+	socklen_t length = sizeof(peer);
 	char byte;
 
+	CHILD(getpeername(fd, (struct sockaddr *)&peer, &length) == 0 && peer.sin_family == AF_INET);
 	switch (kind) {
 	case CLOSES:
 		return close(fd);
