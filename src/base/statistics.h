@@ -82,11 +82,15 @@ static inline bool statistic_add_own(enum statistic which, uint64_t amount)
 
 	if (__builtin_expect(!own, 0))
 		return false;
+#if defined(__x86_64__)
 	/*
 	 * In one instruction, so that a signal handler loses no addition, but without a lock on
 	 * the memory: nobody else writes there. This is what a hit of the cache pays.
 	 */
 	__asm__("addq %1, %0" : "+m"(own[which]) : "er"(amount) : "cc");
+#else
+	__atomic_fetch_add(&own[which], amount, __ATOMIC_RELAXED);
+#endif
 	return true;
 }
 

@@ -182,7 +182,9 @@ int preload_ioctl(int fd, unsigned long request, ...)
 
 /*
  * libuv, and with it Node.js, closes its sockets so; before libc had close_range(), others
- * closed all their descriptors so. All else is the kernel's.
+ * closed all their descriptors so. Some versions of libuv also try to have sockets watched by
+ * io_uring, past our epoll, and do without it where the kernel has none. All else is the
+ * kernel's.
  */
 long preload_syscall(long number, ...)
 {
@@ -200,6 +202,8 @@ long preload_syscall(long number, ...)
 	case SYS_close_range:
 		return preload_close_range((unsigned int)arguments[0], (unsigned int)arguments[1],
 					   (int)arguments[2]);
+	case SYS_io_uring_setup:
+		return outcome(-ENOSYS, errno);
 	default:
 		result = system_call(number, arguments[0], arguments[1], arguments[2], arguments[3],
 				     arguments[4], arguments[5]);

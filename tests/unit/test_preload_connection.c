@@ -172,6 +172,7 @@ START_TEST(closed_by_syscall)
 	ck_assert(!descriptor_is_known(fd));
 	ck_assert_int_eq(recv(client, &byte, 1, 0), 0);
 	fails(syscall(SYS_close, fd), EBADF);
+	fails(syscall(SYS_io_uring_setup, 0, NULL), ENOSYS);
 	/* All others are the kernel's. */
 	fails(syscall(SYS_pread64, fd, &byte, 1, 0), EBADF);
 	ck_assert_int_eq(syscall(SYS_getpid), getpid());

@@ -100,7 +100,6 @@ START_TEST(it_stays_while_there_is_no_descriptor)
 }
 END_TEST
 
-/* A connection of either kind is seen by those who do not wait as by those who do. */
 /* Closed by a system call past libc; the next connection gets the number. */
 START_TEST(a_number_that_is_given_out_again_is_new)
 {
@@ -127,6 +126,7 @@ START_TEST(a_number_that_is_given_out_again_is_new)
 }
 END_TEST
 
+/* A connection of either kind is seen by those who do not wait as by those who do. */
 START_TEST(it_is_seen_without_waiting)
 {
 	in_port_t port;
@@ -359,7 +359,6 @@ START_TEST(who_leaves_connections_to_children_gets_them_over_tcp)
 }
 END_TEST
 
-/* That is another matter: the child of a client. */
 START_TEST(who_passes_connections_on_gets_them_over_tcp)
 {
 	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr head; } control = {
@@ -392,6 +391,7 @@ START_TEST(who_passes_connections_on_gets_them_over_tcp)
 }
 END_TEST
 
+/* That is another matter: the child of a client. */
 START_TEST(a_child_may_try_what_its_parent_connected)
 {
 	in_port_t port;
