@@ -426,6 +426,16 @@ static size_t receive_local(struct session *session, struct cursor *cursor, bool
 	return done;
 }
 
+/*
+ * To who does not block a short count says that nothing is left: with EPOLLET nobody waits for
+ * what is (epoll(7)). So advertised bytes that come next belong to the call, too.
+ */
+static bool more_to_move(const struct session *session)
+{
+	return session->chunks_first && session->chunks_first->kind == CHUNK_ADVERTISED &&
+	       !session->broken;
+}
+
 static struct incoming *first_advertised(const struct session *session)
 {
 	struct chunk *chunk = session->chunks_first;
@@ -556,7 +566,8 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 				done += receive_local(session, &cursor, flags & MSG_TRUNC);
 			}
 			/* Nothing wanted is had once there is something, or the end: as TCP. */
-			if (done >= enough && (done || (!total && session->chunks_first)))
+			if (done >= enough && (done || (!total && session->chunks_first)) &&
+			    (block || peek || done == total || !more_to_move(session)))
 				break;
 			if (cursor.fault) {
 				result = -EFAULT;
@@ -571,8 +582,6 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 				if (result > 0) {
 					done += (size_t)result;
 					cursor.skip += (size_t)result;
-					if (done >= enough)
-						break;
 				}
 				if (interrupted && result >= 0) {
 					result = -EINTR;

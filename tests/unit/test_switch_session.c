@@ -182,6 +182,36 @@ START_TEST(streams_arrive_whole_and_in_order)
 }
 END_TEST
 
+/* With EPOLLET nobody would wait for what it left. */
+START_TEST(a_short_nonblocking_receive_left_nothing)
+{
+	static const size_t sizes[][2] = { { 3000, 0 }, { 20000, 30000 }, { 4 * MIB, 0 } };
+	struct pair pair = pair_open();
+	uint8_t *data = malloc(MIB), *back = malloc(4 * MIB);
+	struct iovec vector[2] = { { back, sizes[_i][0] }, { back + sizes[_i][0], sizes[_i][1] } };
+	size_t done = 0, size = sizes[_i][0] + sizes[_i][1];
+	ssize_t sent;
+
+	fill(data, MIB, 0);
+	sent = put(pair.a, data, MIB, MSG_DONTWAIT);
+	ck_assert_int_gt(sent, 600000);
+	/* All of it is seen. */
+	ck_assert(socket_poll(pair.b) & POLLIN);
+	while (done < (size_t)sent) {
+		size_t left = (size_t)sent - done;
+		ssize_t part = socket_receive(pair.b, vector, 2, MSG_DONTWAIT);
+
+		ck_assert_int_eq(part, size < left ? size : left);
+		compare(back, (size_t)part, done);
+		done += (size_t)part;
+	}
+	ck_assert_int_eq(get(pair.b, back, 1, MSG_DONTWAIT), -EAGAIN);
+	free(data);
+	free(back);
+	pair_close(pair);
+}
+END_TEST
+
 /* Where positions, which are 32 bits in messages, begin anew. */
 #define SEVERAL_OFFERS	(40u * MIB)	/* a receiver offers room for 16 MiB at a time */
 
@@ -592,6 +622,7 @@ int main(void)
 	tcase_add_test(stream, peek_leaves_the_bytes);
 	tcase_add_loop_test(stream, streams_arrive_whole_and_in_order, 0,
 			    (int)(sizeof(ways) / sizeof(ways[0])));
+	tcase_add_loop_test(stream, a_short_nonblocking_receive_left_nothing, 0, 3);
 	tcase_add_test(stream, one_send_may_take_several_offers);
 	tcase_add_test(stream, a_stream_goes_on_behind_four_gigabytes);
 	tcase_add_loop_test(stream, buffers_grow_as_far_as_can_be_registered, 0, 4);
