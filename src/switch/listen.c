@@ -166,6 +166,9 @@ int switch_listen(int fd, int backlog)
 	}
 	if (libc_call.listen(fd, backlog))
 		return -errno;
+	/* It is a socket, so an epoll set with its number was closed where we could not see it. */
+	if (descriptor_is_epoll(fd))
+		descriptor_closing(fd);
 	if (libc_call.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) ||
 	    protocol != IPPROTO_TCP || descriptor_is_known(fd))
 		return 0;

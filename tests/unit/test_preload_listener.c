@@ -72,6 +72,20 @@ START_TEST(a_thread_that_is_stuck_holds_nobody_up)
 }
 END_TEST
 
+START_TEST(its_number_may_have_been_a_set_s)
+{
+	in_port_t port;
+	int set = epoll_create1(0), listener;
+
+	system_close(set);
+	listener = listener_open(&port);
+	ck_assert_int_eq(listener, set);
+	ck_assert(!descriptor_is_epoll(listener));
+	close(san_client(port));
+	close(listener);
+}
+END_TEST
+
 START_TEST(it_stays_while_there_is_no_descriptor)
 {
 	in_port_t port;
@@ -426,6 +440,7 @@ int main(void)
 	tcase_set_timeout(cases, 20);
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
+	tcase_add_test(cases, its_number_may_have_been_a_set_s);
 	tcase_add_loop_test(cases, it_stays_while_there_is_no_descriptor, 0, KINDS);
 	tcase_add_loop_test(cases, select_leaves_alone_what_is_behind_a_set, 0, 2);
 	tcase_add_loop_test(cases, a_number_that_is_given_out_again_is_new, 0, KINDS);
