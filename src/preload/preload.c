@@ -13,14 +13,6 @@
 #include "lifetime.h"
 #include "preload.h"
 
-static void forking(void)
-{
-	int saved = errno;
-
-	switch_forking();
-	errno = saved;
-}
-
 static void forked_child(void)
 {
 	int saved = errno;
@@ -41,7 +33,7 @@ __attribute__((constructor(101))) static void preload_start(void)
 	descriptors_open();
 	switch_open();
 	/* Fails only for lack of memory, at a time when nothing was allocated. */
-	pthread_atfork(forking, NULL, forked_child);
+	pthread_atfork(NULL, NULL, forked_child);
 	at_quick_exit(switch_exit);
 	errno = saved;
 }
@@ -69,7 +61,7 @@ pid_t preload__Fork(void)
 {
 	pid_t pid;
 
-	forking();
+	switch_forking();
 	pid = libc_call._Fork();
 
 	if (pid == 0)

@@ -22,7 +22,10 @@ void switch_leaving(void);
 /* The same when another program takes the process over, which may inherit connections. */
 void switch_executing(void);
 
-/* Before a fork, in the parent: listeners that nobody accepted from are given up (listen.c). */
+/*
+ * Before a fork, in the parent: listeners that nobody accepted from are given up (listen.c).
+ * Runs by itself in fork(), before the provider's own handler (provider.c).
+ */
 void switch_forking(void);
 
 /*

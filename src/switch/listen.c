@@ -202,7 +202,10 @@ static void give_up(int fd, struct socket *socket, void *context)
 
 void switch_forking(void)
 {
+	int saved = errno;
+
 	descriptor_each(give_up, NULL);
+	errno = saved;
 }
 
 /* ---- new connections; in the switch thread ---- */

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <netinet/in.h>
 
+#include "lifetime.h"
 #include "log.h"
 #include "settings.h"
 #include "waiter.h"
@@ -23,10 +24,11 @@
 
 #define ADDRESS_LIST_AGE	1000	/* milliseconds before the addresses are asked for anew */
 
-/* Order: after any socket lock. Protects the three below. */
+/* Order: after any socket lock. Protects the four below. */
 static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
 static enum { UNTRIED, LOADED, ABSENT } load_state;
 static struct provider loaded;
+static bool fork_prepared;	/* in a child, too */
 
 static pthread_mutex_t address_lock = PTHREAD_MUTEX_INITIALIZER;
 static union { SOCKET_ADDRESS_LIST list; char room[8192]; } addresses;
@@ -160,6 +162,12 @@ static bool load(struct provider *provider)
 				       &provider->memory, sizeof(provider->memory), &bytes, NULL,
 				       NULL, NULL, &error))
 		provider->memory = -1;
+	/*
+	 * What prepares a fork runs in the reverse order of registration. Behind the provider's
+	 * own handler, ours finds it still ready to be called.
+	 */
+	if (!fork_prepared)
+		fork_prepared = !pthread_atfork(switch_forking, NULL, NULL);
 	log_info("switch: SAN service provider %s", path);
 	return true;
 
