@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lifetime.h"
 #include "system.h"
 #include "wsa_errno.h"
 
@@ -564,8 +565,16 @@ void loopback_refuse_registrations(SOCKET s, bool refuse)
 
 /* ---- what provider.c would give the switch ---- */
 
+static void prepare_forks(void)
+{
+	pthread_atfork(switch_forking, NULL, NULL);
+}
+
 struct provider *provider_get(void)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, prepare_forks);
 	return &loopback_provider;
 }
 
