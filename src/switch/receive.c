@@ -541,8 +541,8 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 	enough = flags & MSG_WAITALL ? total : (size_t)socket->low_water;
 	if (enough > total)
 		enough = total;
-	/* What is here already needs no look. */
-	if (!session->chunks_first)
+	/* What is here already needs no look, but for who wants to know how much it is. */
+	if (!session->chunks_first || peek)
 		socket_progress(socket);
 	if (count == 1 && !(flags & (MSG_PEEK | MSG_TRUNC)))
 		done = cursor.skip = receive_at_once(session, vector);
