@@ -260,7 +260,11 @@ void listen_step(struct socket *socket)
 		connection = socket_new(SOCKET_CONNECTED);
 		error = connection ? session_open(&connection->session, provider, companion) : -ENOMEM;
 		if (error) {
-			log_warn("switch: a connection cannot be accepted: %s", log_errno_name(error));
+			/* Its peer comes again over TCP, so for many clients once is enough. */
+			log_at(listening->refused ? LOG_INFO : LOG_WARN,
+			       "switch: a connection cannot be accepted over the SAN: %s",
+			       log_errno_name(error));
+			listening->refused = true;
 			if (!connection || !connection->session.provider)
 				provider->table.lpWSPCloseSocket(companion, &error);
 			if (connection)

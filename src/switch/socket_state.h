@@ -59,6 +59,7 @@ struct listening {
 	atomic_bool waited;		/* this process accepted from it or waited for it */
 	int64_t taking;			/* since when a thread is in the kernel's accept, 0: none */
 	unsigned int backlog, waiting;	/* connections being greeted or ready */
+	bool refused;			/* said so in the log */
 	struct socket *ready_first, *ready_last;
 };
 
