@@ -24,8 +24,12 @@ static bool accepted(int fd, struct sockaddr *address, socklen_t *length, int fl
 	int saved = errno;
 	ssize_t answer;
 
-	if (!descriptor_is_known(fd))
-		return false;
+	if (!descriptor_is_known(fd)) {
+		switch_listener_again(fd);
+		errno = saved;
+		if (!descriptor_is_known(fd))
+			return false;
+	}
 	socket = descriptor_get_waitable(fd);
 	errno = saved;
 	if (!socket)

@@ -44,7 +44,11 @@
 
 #define BACKLOG		128
 #define GREETING_TIME	5000000000ll	/* nanoseconds for a peer's HELLO */
+#define AGAIN_TIME	3000000000ll	/* ... until a port is tried anew that another process had */
 #define STUCK_TIME	10000000ll	/* ... in the kernel's accept, that is to say blocked */
+
+/* When a listener of this process is tried again; 0: none is without companion for that. */
+static _Atomic int64_t again;
 
 /* NULL, or why the listener stays with TCP. */
 static const char *companion_listen(struct socket *socket, int fd)
@@ -95,6 +99,8 @@ static const char *companion_listen(struct socket *socket, int fd)
 	return NULL;
 failed:
 	log_info("switch: companion of a listener: %s", wsa_error_name(error));
+	if (error == WSAEADDRINUSE)
+		atomic_store(&again, clock_now() + AGAIN_TIME);
 	return "its companion cannot listen";
 }
 
@@ -118,7 +124,7 @@ struct socket *switch_listener_get(int fd)
 
 	if (socket)
 		return socket;
-	/* Decided once: whatever comes of it, nobody needs to ask again. */
+	/* Decided once: whatever comes of it, nobody needs to ask again (but switch_listener_again). */
 	descriptor_mark_listening(fd, false);
 	socket = socket_new(SOCKET_LISTENING);
 	if (!socket)
@@ -149,10 +155,31 @@ struct socket *switch_listener_get(int fd)
 	return socket;
 }
 
+/* Is it a TCP socket that listens? */
+static bool tcp_listens(int fd)
+{
+	int protocol = 0, listens = 0;
+	socklen_t length = sizeof(protocol);
+
+	return !libc_call.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) &&
+	       protocol == IPPROTO_TCP &&
+	       !libc_call.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) && listens;
+}
+
+void switch_listener_again(int fd)
+{
+	int64_t when = atomic_load_explicit(&again, memory_order_relaxed), now;
+
+	if (!when)
+		return;
+	now = clock_now();
+	if (now >= when && atomic_compare_exchange_strong(&again, &when, now + AGAIN_TIME) &&
+	    tcp_listens(fd))
+		descriptor_mark_listening(fd, true);
+}
+
 int switch_listen(int fd, int backlog)
 {
-	int protocol;
-	socklen_t length = sizeof(protocol);
 	struct socket *socket;
 
 	socket = descriptor_get(fd);
@@ -169,8 +196,7 @@ int switch_listen(int fd, int backlog)
 	/* It is a socket, so an epoll set with its number was closed where we could not see it. */
 	if (descriptor_is_epoll(fd))
 		descriptor_closing(fd);
-	if (libc_call.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) ||
-	    protocol != IPPROTO_TCP || descriptor_is_known(fd))
+	if (!tcp_listens(fd) || descriptor_is_known(fd))
 		return 0;
 	descriptor_mark_listening(fd, true);
 	socket = switch_listener_get(fd);

@@ -63,6 +63,13 @@ int switch_listen(int fd, int backlog);
  */
 struct socket *switch_listener_get(int fd);
 
+/*
+ * The program accepts from a descriptor that we do not know. After a reload of a server with
+ * several processes that may be a listener whose companion could not have the port while the
+ * old process had it: once in a while it is decided anew.
+ */
+void switch_listener_again(int fd);
+
 /* accept4(2) on a listener with a companion: whichever kind comes first. */
 int socket_accept(struct socket *socket, int fd, struct sockaddr *address, socklen_t *length,
 		  int flags);

@@ -62,7 +62,7 @@ static unsigned int exposed_count;
 static DWORD most_registered = UINT32_MAX;
 static struct exposed table[4096];
 static struct end *listeners;
-bool loopback_connects, loopback_silent;
+bool loopback_connects, loopback_silent, loopback_port_taken;
 
 static struct end *end_of(SOCKET socket)
 {
@@ -429,7 +429,10 @@ static int loopback_select(SOCKET s, WSAEVENT event, LONG events, LPINT error)
 static int loopback_listen(SOCKET s, int backlog, LPINT error)
 {
 	(void)backlog;
-	(void)error;
+	if (loopback_port_taken) {
+		*error = WSAEADDRINUSE;
+		return SOCKET_ERROR;
+	}
 	pthread_mutex_lock(&lock);
 	end_of(s)->next = listeners;
 	listeners = end_of(s);

@@ -18,8 +18,11 @@ unsigned int loopback_exposed(void);
 void loopback_limit_registrations(DWORD most);
 /* One end registers nothing from now on, or does again. */
 void loopback_refuse_registrations(SOCKET s, bool refuse);
-/* It has every address and so connects; what connects gets no answer. Both are off at first. */
-extern bool loopback_connects, loopback_silent;
+/*
+ * It has every address and so connects; what connects gets no answer; others listen on every
+ * port. All are off at first.
+ */
+extern bool loopback_connects, loopback_silent, loopback_port_taken;
 extern struct provider loopback_provider;
 
 #endif

@@ -72,6 +72,44 @@ START_TEST(a_thread_that_is_stuck_holds_nobody_up)
 }
 END_TEST
 
+/* As new processes of a server do when the old ones go. */
+START_TEST(it_gets_the_port_when_another_process_has_left_it)
+{
+	struct sockaddr_in address = any_address(0);
+	socklen_t length = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0), client;
+
+	loopback_port_taken = true;
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, length), 0);
+	ck_assert_int_eq(listen(listener, 10), 0);
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+	ck_assert(!descriptor_is_known(listener));
+	loopback_port_taken = false;
+	/* Not all the time. */
+	client = tcp_client(address.sin_port);
+	close(accept(listener, NULL, NULL));
+	close(client);
+	ck_assert(!descriptor_is_known(listener));
+	sleep(3);
+	client = tcp_client(address.sin_port);
+	close(accept(listener, NULL, NULL));
+	close(client);
+	ck_assert(descriptor_is_known(listener));
+	client = san_client(address.sin_port);
+	ck_assert(descriptor_is_known(client));
+	close(accept(listener, NULL, NULL));
+	close(client);
+	/* What does not listen is left alone. */
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	sleep(3);
+	fails(accept(client, NULL, NULL), EINVAL);
+	ck_assert(!descriptor_is_known(client));
+	close(client);
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
 START_TEST(its_number_may_have_been_a_set_s)
 {
 	in_port_t port;
@@ -440,6 +478,7 @@ int main(void)
 	tcase_set_timeout(cases, 20);
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
+	tcase_add_test(cases, it_gets_the_port_when_another_process_has_left_it);
 	tcase_add_test(cases, its_number_may_have_been_a_set_s);
 	tcase_add_loop_test(cases, it_stays_while_there_is_no_descriptor, 0, KINDS);
 	tcase_add_loop_test(cases, select_leaves_alone_what_is_behind_a_set, 0, 2);
