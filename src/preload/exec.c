@@ -67,16 +67,21 @@ static void list_copy(char **vector, const char *first, va_list list)
 	*vector = NULL;
 }
 
+/* Leaves the list open behind its null pointer; the vector lives as long as the caller. */
+#define VECTOR_OF_LIST(vector, first, list) do {					\
+	va_start(list, first);								\
+	(vector) = alloca((list_length(first, list) + 1) * sizeof(*(vector)));		\
+	va_end(list);									\
+	va_start(list, first);								\
+	list_copy(vector, first, list);							\
+} while (0)
+
 int preload_execl(const char *path, const char *first, ...)
 {
 	char **vector;
 	va_list list;
 
-	va_start(list, first);
-	vector = alloca((list_length(first, list) + 1) * sizeof(*vector));
-	va_end(list);
-	va_start(list, first);
-	list_copy(vector, first, list);
+	VECTOR_OF_LIST(vector, first, list);
 	va_end(list);
 	return preload_execv(path, vector);
 }
@@ -86,11 +91,7 @@ int preload_execlp(const char *name, const char *first, ...)
 	char **vector;
 	va_list list;
 
-	va_start(list, first);
-	vector = alloca((list_length(first, list) + 1) * sizeof(*vector));
-	va_end(list);
-	va_start(list, first);
-	list_copy(vector, first, list);
+	VECTOR_OF_LIST(vector, first, list);
 	va_end(list);
 	return preload_execvp(name, vector);
 }
@@ -101,11 +102,7 @@ int preload_execle(const char *path, const char *first, ...)
 	char **vector;
 	va_list list;
 
-	va_start(list, first);
-	vector = alloca((list_length(first, list) + 1) * sizeof(*vector));
-	va_end(list);
-	va_start(list, first);
-	list_copy(vector, first, list);
+	VECTOR_OF_LIST(vector, first, list);
 	environment = va_arg(list, char *const *);
 	va_end(list);
 	return preload_execve(path, vector, environment);
