@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Programs that leave the connections they accept to their children: servers that fork for
- * each, and those that start another program for it, as inetd does.
+ * Programs that leave the connections they accept to other processes: servers that fork for
+ * each, those that start another program for it, as inetd does, and those that pass them on in
+ * messages.
  */
 #ifndef WSD_SWITCH_HANDOVER_H
 #define WSD_SWITCH_HANDOVER_H
@@ -11,9 +12,11 @@
 
 struct socket;
 
-/* Before a fork, in the parent; in the child, and in an owner's child that becomes a program. */
+/* Before a fork, in the parent. Any thread. */
 void handover_forking(void);
+/* After it, in the child. */
 void handover_forked(void);
+/* Before exec, unless in a child of vfork(): what is to be its standard input? Async-signal-safe. */
 void handover_exec(void);
 
 /* A call of the program's on this socket. If it is one that a parent accepted, that is told. */
