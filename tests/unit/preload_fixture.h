@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -122,6 +123,18 @@ static inline void set_up(void)
 	/* Handlers of Check's and of the sanitizers' would tell that calls are not restarted. */
 	for (int number = 1; number <= SIGSYS; number++)
 		signal(number, SIG_DFL);
+}
+
+/* The exit status. */
+static inline int suite_run(Suite *suite)
+{
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 #endif

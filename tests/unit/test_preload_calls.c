@@ -756,8 +756,6 @@ int main(void)
 {
 	Suite *suite = suite_create("libc calls");
 	TCase *cases = tcase_create("calls");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 20);
 	tcase_add_loop_test(cases, same_on_both, 0, SCENARIOS * KINDS);
@@ -765,9 +763,5 @@ int main(void)
 	tcase_add_test(cases, splice_is_refused);
 	tcase_add_test(cases, a_cancelled_reader_gives_its_reference_back);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

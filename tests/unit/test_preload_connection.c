@@ -421,8 +421,6 @@ int main(void)
 {
 	Suite *suite = suite_create("connection");
 	TCase *cases = tcase_create("connection");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 20);
 	tcase_add_checked_fixture(cases, set_up, NULL);
@@ -438,9 +436,5 @@ int main(void)
 	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
 	tcase_add_loop_test(cases, a_thread_that_streams_can_be_cancelled, 0, 2);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -472,8 +472,6 @@ int main(void)
 {
 	Suite *suite = suite_create("listener");
 	TCase *cases = tcase_create("listener");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 20);
 	tcase_add_checked_fixture(cases, set_up, NULL);
@@ -491,9 +489,5 @@ int main(void)
 	tcase_add_test(cases, who_passes_connections_on_gets_them_over_tcp);
 	tcase_add_test(cases, a_child_may_try_what_its_parent_connected);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -224,8 +224,6 @@ int main(void)
 {
 	Suite *suite = suite_create("zerocopy");
 	TCase *cases = tcase_create("zerocopy");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(cases, 20);
 	tcase_add_checked_fixture(cases, set_up, NULL);
@@ -235,9 +233,5 @@ int main(void)
 	tcase_add_loop_test(cases, an_edge_for_each, 0, KINDS);
 	tcase_add_test(cases, what_went_by_rdma_was_not_copied);
 	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }
