@@ -136,8 +136,9 @@ typedef int (WSPAPI *LPWSPLISTEN)(SOCKET s, int backlog, LPINT lpErrno);
  *	(WSAEINVAL); copied. The peer's condition function sees it.
  * @lpCalleeData: NULL, or room for the peer's answer (lpCalleeData of its
  *	condition function). Filled, and len set, by the WSPEnumNetworkEvents
- *	call that reports FD_CONNECT without error; must stay valid until then.
- *	Behind a shorter answer come zeros.
+ *	call that reports FD_CONNECT; must stay valid until then. Behind a shorter
+ *	answer come zeros. len is 0 where there is none: the attempt ended, but not by
+ *	the condition function.
  * @lpSQOS, @lpGQOS: NULL (WSAEOPNOTSUPP)
  * Always answers SOCKET_ERROR; WSAEWOULDBLOCK means started. The result comes as
  * FD_CONNECT:
@@ -168,7 +169,8 @@ typedef int (WSPAPI *LPWSPCONNECT)(SOCKET s, const struct sockaddr *name, int na
  *	WSPConnect when it is a provider of this kind, perhaps with zeros
  *	appended, or anything at all from a stranger. lpCalleeData comes with room of len bytes
  *	(at least WSDIRECT_CONNECT_DATA); the function may fill it and must set
- *	len (0: nothing). All are valid during the call only.
+ *	len (0: nothing). With a refusal go at most WSDIRECT_CONNECT_DATA bytes of it. All
+ *	are valid during the call only.
  *	CF_ACCEPT takes the connection, CF_REJECT refuses it (WSAECONNREFUSED at
  *	the peer), CF_WSDIRECT_DECLINE refuses it so that the peer tries TCP,
  *	CF_DEFER leaves it first in the queue.

@@ -5,6 +5,8 @@
  */
 #include "san_common.h"
 
+#include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 static int answer_with(LPWSABUF caller_id, LPWSABUF caller_data, LPQOS sqos, LPQOS gqos,
@@ -38,6 +40,54 @@ static void refused(SOCKET listener, int event, uint16_t port, int answer, int w
 	san_request_wait(listener, event);
 	accept_with(listener, answer, WSAECONNREFUSED);
 	check_error(san_connect_result(client, client_event), wanted);
+	san_close(client);
+	close(client_event);
+}
+
+/* What the condition function answers arrives with the refusal, too, and zeros behind it. */
+static int decline_with_word(LPWSABUF caller_id, LPWSABUF caller_data, LPQOS sqos, LPQOS gqos,
+			     LPWSABUF callee_id, LPWSABUF callee_data, GROUP *group,
+			     DWORD_PTR context)
+{
+	int answer = answer_with(caller_id, caller_data, sqos, gqos, callee_id, callee_data, group,
+				 context);
+
+	check(callee_data->len == 0);
+	memcpy(callee_data->buf, "elsewhere", 9);
+	callee_data->len = 9;
+	return answer;
+}
+
+static void refused_with_answer(SOCKET listener, int event, uint16_t port)
+{
+	char room[16] = "................";
+	WSABUF answer = { sizeof(room), room };
+	struct sockaddr_in address = san_address(san_host, port);
+	int client_event = eventfd(0, EFD_CLOEXEC), error = 0;
+	SOCKET client = san_bound(0);
+
+	check(!san.lpWSPEventSelect(client, WSDIRECT_EVENT_HANDLE(client_event), FD_CONNECT, &error));
+	check(san.lpWSPConnect(client, (struct sockaddr *)&address, sizeof(address), NULL, &answer,
+			       NULL, NULL, &error) == SOCKET_ERROR);
+	check_error(error, WSAEWOULDBLOCK);
+	san_request_wait(listener, event);
+	check(san.lpWSPAccept(listener, NULL, NULL, decline_with_word, CF_WSDIRECT_DECLINE,
+			      &error) == INVALID_SOCKET);
+	check_error(error, WSAECONNREFUSED);
+	check_error(san_connect_result(client, client_event), WSAETIMEDOUT);
+	check(answer.len == sizeof(room));
+	check(!memcmp(room, "elsewhere\0\0\0\0\0\0\0", sizeof(room)));
+	san_close(client);
+
+	/* Nobody refused this one, so there is no answer. */
+	client = san_bound(0);
+	address.sin_port = htons(1);
+	check(!san.lpWSPEventSelect(client, WSDIRECT_EVENT_HANDLE(client_event), FD_CONNECT, &error));
+	check(san.lpWSPConnect(client, (struct sockaddr *)&address, sizeof(address), NULL, &answer,
+			       NULL, NULL, &error) == SOCKET_ERROR);
+	check_error(error, WSAEWOULDBLOCK);
+	check_error(san_connect_result(client, client_event), WSAETIMEDOUT);
+	check(answer.len == 0);
 	san_close(client);
 	close(client_event);
 }
@@ -97,6 +147,7 @@ int main(void)
 	check(server == INVALID_SOCKET && error == WSAEWOULDBLOCK);
 	refused(listener, event, port, CF_REJECT, WSAECONNREFUSED);
 	refused(listener, event, port, CF_WSDIRECT_DECLINE, WSAETIMEDOUT);
+	refused_with_answer(listener, event, port);
 
 	client = san_connecting(port, NULL, 0, &client_event);
 	san_request_wait(listener, event);

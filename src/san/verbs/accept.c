@@ -62,33 +62,44 @@ int san_listen(SOCKET s, int backlog, LPINT lpErrno)
 	return error ? fail(lpErrno, error) : 0;
 }
 
-static void id_reject(struct rdma_cm_id *id, enum refusal refusal)
+/* @answer: of the condition function, or NULL. */
+static void id_reject(struct rdma_cm_id *id, enum refusal refusal, const WSABUF *answer)
 {
-	uint8_t data[REFUSAL_LENGTH];
+	uint8_t data[REFUSAL_LENGTH + REFUSAL_ANSWER];
+	uint8_t length = REFUSAL_LENGTH;
 
 	refusal_encode(refusal, data);
+	if (answer && answer->len <= REFUSAL_ANSWER) {
+		memcpy(data + length, answer->buf, answer->len);
+		length += (uint8_t)answer->len;
+	}
 	gate_enter();
-	if (rdma_reject(id, data, sizeof(data)))
+	if (rdma_reject(id, data, length))
 		log_debug("verbs: cannot refuse a request: %s", log_errno_name(errno));
 	gate_leave();
 }
 
 static void id_refuse(struct rdma_cm_id *id, enum refusal refusal)
 {
-	id_reject(id, refusal);
+	id_reject(id, refusal, NULL);
 	gate_enter();
 	rdma_destroy_id(id);
 	gate_leave();
 }
 
-void request_refuse(struct san_socket *request, enum refusal refusal)
+static void request_answer(struct san_socket *request, enum refusal refusal, const WSABUF *answer)
 {
 	if (handle_close(&provider.sockets, request->handle)) {
-		id_reject(request->id, refusal);
+		id_reject(request->id, refusal, answer);
 		socket_destroy(request, WSA_OPERATION_ABORTED);
 		socket_put(request);	/* the table's */
 	}
 	socket_put(request);	/* the queue's */
+}
+
+void request_refuse(struct san_socket *request, enum refusal refusal)
+{
+	request_answer(request, refusal, NULL);
 }
 
 /* A socket for the request, with the reference of the queue; NULL: out of memory. */
@@ -315,11 +326,11 @@ SOCKET san_accept(SOCKET s, struct sockaddr *addr, LPINT addrlen, LPCONDITIONPRO
 		break;
 	case CF_WSDIRECT_DECLINE:
 		*lpErrno = WSAECONNREFUSED;
-		request_refuse(request, REFUSAL_DECLINED);
+		request_answer(request, REFUSAL_DECLINED, &answer);
 		break;
 	default:
 		*lpErrno = WSAECONNREFUSED;
-		request_refuse(request, REFUSAL_REJECTED);
+		request_answer(request, REFUSAL_REJECTED, &answer);
 		break;
 	}
 out:

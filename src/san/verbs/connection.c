@@ -103,18 +103,26 @@ static int send_request(struct san_socket *socket)
 	return WSAENETUNREACH;
 }
 
+/* Keeps the peer's answer, all behind the first @skip bytes, for who wants it. 0 or -ENOMEM. */
+static int keep_answer(struct san_socket *socket, const struct cm_event *event, uint8_t skip)
+{
+	if (!socket->callee_data || event->data_length < skip)
+		return 0;
+	socket->answer = calloc(1, ANSWER_DATA);
+	if (!socket->answer)
+		return -ENOMEM;
+	memcpy(socket->answer, event->data + skip, least(event->data_length - skip, ANSWER_DATA));
+	return 0;
+}
+
 static int finish_connecting(struct san_socket *socket, const struct cm_event *event)
 {
 	int error = queue_start(socket);
 
 	if (error)
 		return WSAENETDOWN;
-	if (socket->callee_data) {
-		socket->answer = calloc(1, ANSWER_DATA);
-		if (!socket->answer)
-			return WSAENOBUFS;
-		memcpy(socket->answer, event->data, least(event->data_length, ANSWER_DATA));
-	}
+	if (keep_answer(socket, event, 0))
+		return WSAENOBUFS;
 	gate_enter();
 	if (rdma_establish(socket->id))
 		error = errno;
@@ -129,13 +137,16 @@ static int finish_connecting(struct san_socket *socket, const struct cm_event *e
 	return 0;
 }
 
-static int rejection(const struct cm_event *event)
+static int rejection(struct san_socket *socket, const struct cm_event *event)
 {
 	switch (event->status) {
 	case REJECT_NO_LISTENER:
 		log_info("verbs: nobody listens there on the SAN");
 		return WSAETIMEDOUT;
 	case REJECT_CONSUMER:
+		/* Without memory for it there is none. */
+		if (refusal_is_ours(event->data, event->data_length))
+			keep_answer(socket, event, REFUSAL_LENGTH);
 		return refusal_wsa_error(event->data, event->data_length);
 	default:
 		log_info("verbs: the connection was refused, reason %d", event->status);
@@ -191,7 +202,8 @@ void connection_event(const struct cm_event *event)
 		socket_break(socket, error, rdma_event_str(event->type));
 		break;
 	case RDMA_CM_EVENT_REJECTED:
-		error = socket->state == SOCKET_CONNECTING ? rejection(event) : WSAECONNRESET;
+		error = socket->state == SOCKET_CONNECTING ? rejection(socket, event) :
+							     WSAECONNRESET;
 		socket_break(socket, error, rdma_event_str(event->type));
 		break;
 	case RDMA_CM_EVENT_DISCONNECTED:

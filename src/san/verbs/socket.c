@@ -455,7 +455,9 @@ static void deliver_answer(struct san_socket *socket)
 	LPWSABUF room = socket->callee_data;
 
 	socket->callee_data = NULL;
-	if (!room || !socket->answer || socket->connect_error)
+	if (room && !socket->answer)
+		room->len = 0;
+	if (!room || !socket->answer)
 		return;
 	if (room->len > ANSWER_DATA)
 		room->len = ANSWER_DATA;
