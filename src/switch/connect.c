@@ -120,14 +120,60 @@ static void leave_to_tcp(struct socket *socket, const char *cause)
 	socket_state_set(socket, SOCKET_PLAIN, cause);
 }
 
+/*
+ * Makes and starts the companion, from `local` to that port (network order) of the peer.
+ * 0 or -errno.
+ */
+static int companion_start(struct socket *socket, in_port_t port)
+{
+	struct connecting *connecting = &socket->connecting;
+	struct provider *provider = provider_get();
+	struct connect_data data = {
+		.magic = htole32(PROTOCOL_MAGIC), .version = htole16(PROTOCOL_VERSION),
+	};
+	WSABUF caller_data = { sizeof(data), (char *)&data };
+	struct sockaddr_storage peer;
+	int length = (int)choice_normalize(&connecting->peer.any, connecting->peer_length, &peer);
+	int error = 0;
+
+	((struct sockaddr_in *)&peer)->sin_port = port;
+	connecting->companion = provider->table.lpWSPSocket(peer.ss_family, SOCK_STREAM, IPPROTO_TCP,
+							    NULL, 0, WSA_FLAG_OVERLAPPED, &error);
+	if (connecting->companion == INVALID_SOCKET)
+		return -wsa_error_to_errno(error);
+	if (provider->table.lpWSPBind(connecting->companion, &socket->local.any, length, &error) ||
+	    provider->table.lpWSPEventSelect(connecting->companion,
+					     WSDIRECT_EVENT_HANDLE(connecting->event), FD_CONNECT,
+					     &error))
+		return -wsa_error_to_errno(error);
+	connecting->answer = (WSABUF){ sizeof(connecting->answered), (char *)&connecting->answered };
+	provider->table.lpWSPConnect(connecting->companion, (struct sockaddr *)&peer, length,
+				     &caller_data, &connecting->answer, NULL, NULL, &error);
+	return error == WSAEWOULDBLOCK ? 0 : -wsa_error_to_errno(error);
+}
+
+/* The listener shares its port, and another is to have the connection. False: it does not. */
+static bool go_elsewhere(struct socket *socket)
+{
+	struct connecting *connecting = &socket->connecting;
+	const struct elsewhere *answered = &connecting->answered;
+
+	if (connecting->elsewhere || connecting->answer.len != sizeof(*answered) ||
+	    le32toh(answered->magic) != ELSEWHERE_MAGIC || !answered->port)
+		return false;
+	connecting->elsewhere = true;
+	companion_close(socket);
+	return companion_start(socket, htons(le16toh(answered->port))) == 0;
+}
+
 static void decide(struct socket *socket, int wsa_error)
 {
 	struct connecting *connecting = &socket->connecting;
 	struct sockaddr_storage peer;
 	char cause[96];
 
-	if (wsa_error == WSAECONNREFUSED || wsa_error == WSAECONNRESET ||
-	    wsa_error == WSAEHOSTUNREACH) {
+	if (!connecting->elsewhere && (wsa_error == WSAECONNREFUSED || wsa_error == WSAECONNRESET ||
+				       wsa_error == WSAEHOSTUNREACH)) {
 		log_info("switch: connect: the SAN says that TCP would fail too: %s",
 			 wsa_error_name(wsa_error));
 		fail(socket, wsa_error_to_errno(wsa_error), "the SAN refused");
@@ -187,6 +233,8 @@ bool connect_step(struct socket *socket)
 		}
 		if (events.lNetworkEvents & FD_CONNECT) {
 			if (events.iErrorCode[FD_CONNECT_BIT]) {
+				if (go_elsewhere(socket))
+					return false;
 				decide(socket, events.iErrorCode[FD_CONNECT_BIT]);
 				return true;
 			}
@@ -208,6 +256,8 @@ bool connect_step(struct socket *socket)
 		socket_progress(socket);
 		if (socket->session.established) {
 			socket_learn_names(socket, connecting->peer.any.sa_family);
+			/* Not where it was sent on to. */
+			socket->peer.v4.sin_port = connecting->peer.v4.sin_port;
 			resources_close(socket);
 			statistic_add(STATISTIC_san_connects, 1);
 			log_info("switch: connected over the SAN");
@@ -235,44 +285,11 @@ void connect_abort(struct socket *socket)
 
 /* ---- the call ---- */
 
-/* Makes and starts the companion. 0 or -errno (with its reason logged). */
-static int companion_start(struct socket *socket, int fd, const struct sockaddr_storage *peer,
-			   socklen_t length, const struct sockaddr_storage *source)
-{
-	struct connecting *connecting = &socket->connecting;
-	struct provider *provider = provider_get();
-	struct connect_data data = {
-		.magic = htole32(PROTOCOL_MAGIC), .version = htole16(PROTOCOL_VERSION),
-	};
-	WSABUF caller_data = { sizeof(data), (char *)&data };
-	int error = 0;
-
-	connecting->event = descriptor_hide(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-	connecting->kernel = descriptor_hide(libc_call.fcntl(fd, F_DUPFD_CLOEXEC, 3));
-	if (connecting->event < 0 || connecting->kernel < 0)
-		return -errno;
-	connecting->companion = provider->table.lpWSPSocket(peer->ss_family, SOCK_STREAM, IPPROTO_TCP,
-							    NULL, 0, WSA_FLAG_OVERLAPPED, &error);
-	if (connecting->companion == INVALID_SOCKET)
-		return -wsa_error_to_errno(error);
-	if (provider->table.lpWSPBind(connecting->companion, (const struct sockaddr *)source,
-				      (int)length, &error) ||
-	    provider->table.lpWSPEventSelect(connecting->companion,
-					     WSDIRECT_EVENT_HANDLE(connecting->event), FD_CONNECT,
-					     &error))
-		return -wsa_error_to_errno(error);
-	provider->table.lpWSPConnect(connecting->companion, (const struct sockaddr *)peer, (int)length,
-				     &caller_data, NULL, NULL, NULL, &error);
-	return error == WSAEWOULDBLOCK ? 0 : -wsa_error_to_errno(error);
-}
-
-/*
- * Does the SAN get the connection? Fills source (with the port the program bound) and
- * peer. NULL, or why not.
- */
+/* Does the SAN get the connection? Fills source, with the port the program bound. NULL, or why not. */
 static const char *route(int fd, const struct sockaddr *address, socklen_t length,
-			 struct sockaddr_storage *peer, struct sockaddr_storage *source)
+			 struct sockaddr_storage *source)
 {
+	struct sockaddr_storage target, *peer = &target;
 	struct provider *provider;
 	union address bound;
 	struct sockaddr_storage local;
@@ -438,8 +455,8 @@ static bool copy_address(union address *copy, const struct sockaddr *address, so
 static int connect_san(int fd, const struct sockaddr *address, socklen_t length, int cancel_state)
 {
 	struct socket *socket = descriptor_get(fd);
-	struct sockaddr_storage peer, source;
 	struct connecting *connecting;
+	struct sockaddr_storage source;
 	union address copy;
 	const char *reason;
 	int result;
@@ -455,7 +472,7 @@ static int connect_san(int fd, const struct sockaddr *address, socklen_t length,
 	}
 	if (!is_tcp(fd) || !copy_address(&copy, address, length))
 		return -ERESTART;
-	reason = route(fd, &copy.any, length, &peer, &source);
+	reason = route(fd, &copy.any, length, &source);
 	if (reason) {
 		log_info("switch: connect goes over TCP: %s", reason);
 		statistic_add(STATISTIC_tcp_connects, 1);
@@ -470,8 +487,11 @@ static int connect_san(int fd, const struct sockaddr *address, socklen_t length,
 	connecting->peer_length = length;
 	connecting->deadline = clock_now() +
 			       (int64_t)setting_number(SETTING_connect_timeout) * 1000000;
-	result = companion_start(socket, fd, &peer, peer.ss_family == AF_INET ?
-				 sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6), &source);
+	socket->local.storage = source;
+	connecting->event = descriptor_hide(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+	connecting->kernel = descriptor_hide(libc_call.fcntl(fd, F_DUPFD_CLOEXEC, 3));
+	result = connecting->event < 0 || connecting->kernel < 0 ? -errno :
+		 companion_start(socket, copy.v4.sin_port);
 	if (!result)
 		result = attention_start();
 	if (!result) {

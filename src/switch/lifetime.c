@@ -11,6 +11,7 @@
 #include "handover.h"
 #include "log.h"
 #include "settings.h"
+#include "shared_port.h"
 #include "socket_state.h"
 #include "statistics.h"
 #include "waiter.h"
@@ -87,6 +88,8 @@ static void disown(int fd, struct socket *socket, void *context)
 		socket->connecting.companion = INVALID_SOCKET;
 		socket->state = SOCKET_CONNECTED;
 		socket->of_parent = true;
+		/* Not put: the parent's threads may have had that listener's lock. */
+		socket->acceptor = NULL;
 		return;
 	case SOCKET_PLAIN:
 	case SOCKET_CLOSED:
@@ -104,6 +107,7 @@ void switch_forked_child(void)
 	statistics_forked();
 	log_forked();
 	handover_forked();
+	shared_port_forked();
 	descriptor_each(disown, &connections);
 	if (connections)
 		log_info("switch: %u SAN connections stay with the parent process", connections);

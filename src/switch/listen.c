@@ -5,7 +5,9 @@
  * The kernel listens first, always, then the companion. A process that forks
  * before it ever accepted from a listener or waited for it gives the companion
  * up: it is likely to leave accepting to its children, and connections must not
- * end up where nobody accepts. Who then accepts or waits first makes one anew.
+ * end up where nobody accepts. Who then accepts or waits makes one anew; the first gets the
+ * port, and sends some of those that connect on to the others (shared_port.h). When it goes,
+ * one of these takes the port, once a client that found nobody there comes over TCP.
  *
  * The switch thread takes connections from the companion and greets them
  * (greeting_step); accept(2) takes greeted ones from `ready` or one from the
@@ -36,6 +38,7 @@
 #include "readiness.h"
 #include "restart.h"
 #include "settings.h"
+#include "shared_port.h"
 #include "socket_state.h"
 #include "statistics.h"
 #include "system.h"
@@ -47,8 +50,63 @@
 #define AGAIN_TIME	3000000000ll	/* ... until a port is tried anew that another process had */
 #define STUCK_TIME	10000000ll	/* ... in the kernel's accept, that is to say blocked */
 
-/* When a listener of this process is tried again; 0: none is without companion for that. */
+/* When the port is tried again of listeners that have it not; 0: there are none. */
 static _Atomic int64_t again;
+
+/* Is it time? To one of those who ask. */
+static bool port_due(void)
+{
+	int64_t when = atomic_load_explicit(&again, memory_order_relaxed), now;
+
+	if (!when)
+		return false;
+	now = clock_now();
+	return now >= when && atomic_compare_exchange_strong(&again, &when, now + AGAIN_TIME);
+}
+
+/* A companion that listens at the address, and signals `event`; INVALID_SOCKET with a WSA code. */
+static SOCKET companion_open(const struct sockaddr *address, socklen_t length, int event, int *error)
+{
+	struct provider *provider = provider_get();
+	SOCKET companion = provider->table.lpWSPSocket(address->sa_family, SOCK_STREAM, IPPROTO_TCP,
+						       NULL, 0, WSA_FLAG_OVERLAPPED, error);
+	int ignored;
+
+	if (companion == INVALID_SOCKET)
+		return companion;
+	if (!provider->table.lpWSPBind(companion, address, (int)length, error) &&
+	    !provider->table.lpWSPEventSelect(companion, WSDIRECT_EVENT_HANDLE(event), FD_ACCEPT,
+					      error) &&
+	    !provider->table.lpWSPListen(companion, BACKLOG, error))
+		return companion;
+	provider->table.lpWSPCloseSocket(companion, &ignored);
+	return INVALID_SOCKET;
+}
+
+/* Somebody whom we know has the port: the companion gets another, where that one sends peers. */
+static bool companion_share(struct socket *socket, const struct sockaddr_storage *address,
+			    socklen_t length, int *error)
+{
+	struct listening *listening = &socket->listening;
+	struct sockaddr_storage anywhere = *address, got;
+	struct provider *provider = provider_get();
+	socklen_t room;
+	int ignored;
+
+	if (!shared_port_known(&socket->local))
+		return false;
+	((struct sockaddr_in *)&anywhere)->sin_port = 0;
+	listening->companion = companion_open((struct sockaddr *)&anywhere, length, listening->event,
+					      error);
+	if (listening->companion == INVALID_SOCKET)
+		return false;
+	if (!provider_address(provider, listening->companion, false, &got, &room) &&
+	    shared_port_enter(listening, &socket->local, ((struct sockaddr_in *)&got)->sin_port))
+		return true;
+	provider->table.lpWSPCloseSocket(listening->companion, &ignored);
+	listening->companion = INVALID_SOCKET;
+	return false;
+}
 
 /* NULL, or why the listener stays with TCP. */
 static const char *companion_listen(struct socket *socket, int fd)
@@ -82,25 +140,20 @@ static const char *companion_listen(struct socket *socket, int fd)
 	listening->event = descriptor_hide(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
 	if (listening->event < 0)
 		return "no descriptor left";
-	listening->companion = provider->table.lpWSPSocket(local.ss_family, SOCK_STREAM, IPPROTO_TCP,
-							   NULL, 0, WSA_FLAG_OVERLAPPED, &error);
-	if (listening->companion == INVALID_SOCKET)
-		goto failed;
-	if (provider->table.lpWSPBind(listening->companion, (struct sockaddr *)&local, (int)length,
-				      &error) ||
-	    provider->table.lpWSPEventSelect(listening->companion,
-					     WSDIRECT_EVENT_HANDLE(listening->event), FD_ACCEPT,
-					     &error) ||
-	    provider->table.lpWSPListen(listening->companion, BACKLOG, &error))
-		goto failed;
-	listening->backlog = BACKLOG;
 	memcpy(&socket->local, &bound, room);
 	socket->local_length = room;
-	return NULL;
-failed:
-	log_info("switch: companion of a listener: %s", wsa_error_name(error));
+	listening->backlog = BACKLOG;
+	listening->companion = companion_open((struct sockaddr *)&local, length, listening->event,
+					      &error);
+	if (listening->companion != INVALID_SOCKET) {
+		shared_port_open(listening, &socket->local);
+		return NULL;
+	}
 	if (error == WSAEADDRINUSE)
 		atomic_store(&again, clock_now() + AGAIN_TIME);
+	if (error == WSAEADDRINUSE && companion_share(socket, &local, length, &error))
+		return NULL;
+	log_info("switch: companion of a listener: %s", wsa_error_name(error));
 	return "its companion cannot listen";
 }
 
@@ -114,6 +167,7 @@ static void companion_close(struct socket *socket)
 		return;
 	provider_get()->table.lpWSPCloseSocket(listening->companion, &error);
 	listening->companion = INVALID_SOCKET;
+	shared_port_leave(listening);
 }
 
 struct socket *switch_listener_get(int fd)
@@ -151,7 +205,8 @@ struct socket *switch_listener_get(int fd)
 	socket_adopt_options(socket, fd);
 	attention_add(socket);
 	epoll_socket_entered(fd, socket);
-	log_info("switch: listening over the SAN too");
+	log_info(socket->listening.place ? "switch: listening over the SAN too, beside another" :
+					   "switch: listening over the SAN too");
 	return socket;
 }
 
@@ -168,14 +223,42 @@ static bool tcp_listens(int fd)
 
 void switch_listener_again(int fd)
 {
-	int64_t when = atomic_load_explicit(&again, memory_order_relaxed), now;
-
-	if (!when)
-		return;
-	now = clock_now();
-	if (now >= when && atomic_compare_exchange_strong(&again, &when, now + AGAIN_TIME) &&
-	    tcp_listens(fd))
+	if (port_due() && tcp_listens(fd))
 		descriptor_mark_listening(fd, true);
+}
+
+/*
+ * A client came over TCP, which it may have done since nobody has the port any more. Those
+ * who are just being sent to where we were come over TCP, too.
+ */
+static void take_port(struct socket *socket)
+{
+	struct listening *listening = &socket->listening;
+	struct sockaddr_storage address;
+	int cancel_state, error;
+	socklen_t length;
+	SOCKET companion;
+
+	if (!listening->place || !port_due())
+		return;
+	/* The provider's libraries write(). */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	length = choice_normalize(&socket->local.any, socket->local_length, &address);
+	companion = companion_open((struct sockaddr *)&address, length, listening->event, &error);
+	if (companion != INVALID_SOCKET) {
+		socket_lock(socket);
+		if (socket->state == SOCKET_LISTENING) {
+			SOCKET before = listening->companion;
+
+			listening->companion = companion;
+			companion = before;
+			shared_port_take(listening);
+			log_info("switch: a listener has its port on the SAN now");
+		}
+		socket_unlock(socket);
+		provider_get()->table.lpWSPCloseSocket(companion, &error);
+	}
+	pthread_setcancelstate(cancel_state, NULL);
 }
 
 int switch_listen(int fd, int backlog)
@@ -215,6 +298,7 @@ static void give_up(int fd, struct socket *socket, void *context)
 	if (socket->state == SOCKET_LISTENING && !unused)
 		handover_forking();
 	if (unused) {
+		shared_port_bequeath(&socket->listening);
 		listen_close(socket);
 		socket_state_set(socket, SOCKET_PLAIN, "the process forks before it accepts");
 		attention_soon(socket);
@@ -236,11 +320,20 @@ void switch_forking(void)
 
 /* ---- new connections; in the switch thread ---- */
 
+/* The number of connections that are greeted or ready grows by this. */
+static void waiting_add(struct listening *listening, int count)
+{
+	listening->waiting += (unsigned int)count;
+	shared_port_loaded(listening);
+}
+
 static int condition(LPWSABUF caller, LPWSABUF caller_data, LPQOS sqos, LPQOS gqos, LPWSABUF callee,
 		     LPWSABUF callee_data, GROUP *group, DWORD_PTR context)
 {
-	const struct listening *listening = (const struct listening *)context;
+	struct listening *listening = (struct listening *)context;
+	struct elsewhere elsewhere = { .magic = htole32(ELSEWHERE_MAGIC) };
 	struct connect_data data;
+	in_port_t port;
 
 	(void)caller;
 	(void)sqos;
@@ -259,6 +352,13 @@ static int condition(LPWSABUF caller, LPWSABUF caller_data, LPQOS sqos, LPQOS gq
 	}
 	if (handover_seen())
 		return CF_WSDIRECT_DECLINE;
+	port = shared_port_choose(listening);
+	if (port) {
+		elsewhere.port = htole16(ntohs(port));
+		memcpy(callee_data->buf, &elsewhere, sizeof(elsewhere));
+		callee_data->len = sizeof(elsewhere);
+		return CF_WSDIRECT_DECLINE;
+	}
 	return listening->waiting < listening->backlog ? CF_ACCEPT : CF_REJECT;
 }
 
@@ -299,7 +399,7 @@ void listen_step(struct socket *socket)
 		}
 		connection->listener = socket_get(socket);
 		connection->connecting.deadline = clock_now() + GREETING_TIME;
-		listening->waiting++;
+		waiting_add(listening, 1);
 		attention_add(connection);
 		socket_put(connection);
 	}
@@ -311,27 +411,43 @@ static void listener_leave(struct socket *connection)
 
 	connection->listener = NULL;
 	socket_lock(listener);
-	listener->listening.waiting--;
+	waiting_add(&listener->listening, -1);
 	socket_unlock(listener);
 	socket_put(listener);
 }
 
 /*
- * Greets the connection and has it wait for accept(2). -EAGAIN: a thread is in the kernel's
- * accept and would not see it. If that one is stuck there, the peer is not greeted: it comes
- * again over TCP, which gets the thread out. 0 or -errno.
+ * Shall the peer be greeted? -EAGAIN: not yet. -EBUSY: it shall come again over TCP, since
+ *  - a thread is stuck in the kernel's accept and would not see it; that gets the thread out;
+ *  - nobody waits for it here, but somebody may in another process that has the listener, as
+ *    where processes take turns. The kernel's connections are for them all. The peer waits
+ *    for its greeting as long as connect_timeout says; we need to know sooner.
+ * The listener's lock is held.
  */
+static int greeting_due(const struct socket *connection, struct socket *listener)
+{
+	const struct listening *listening = &listener->listening;
+	int64_t now = clock_now(), since = connection->connecting.deadline - GREETING_TIME;
+	int64_t patience = (int64_t)setting_number(SETTING_connect_timeout) * 1000000 / 3;
+
+	if (listening->taking)
+		return now - listening->taking < STUCK_TIME ? -EAGAIN : -EBUSY;
+	if (waiter_list_armed(&listener->waiters) || shared_port_alone(listening))
+		return 0;
+	return now - since < patience ? -EAGAIN : -EBUSY;
+}
+
+/* Greets the connection and has it wait for accept(2). 0 or -errno. */
 static int enqueue(struct socket *connection)
 {
 	struct socket *listener = connection->listener;
 	struct listening *listening = &listener->listening;
-	int error = 0;
+	int error;
 
 	socket_learn_names(connection, listener->local.any.sa_family);
 	connection->next_ready = NULL;
 	socket_lock(listener);
-	if (listening->taking)
-		error = clock_now() - listening->taking < STUCK_TIME ? -EAGAIN : -EBUSY;
+	error = greeting_due(connection, listener);
 	if (!error)
 		error = session_hello(&connection->session);
 	if (error) {
@@ -339,8 +455,10 @@ static int enqueue(struct socket *connection)
 		return error;
 	}
 	connection->listener = NULL;
+	/* Not where it was sent on to. */
+	connection->local.v4.sin_port = listener->local.v4.sin_port;
 	if (listener->state != SOCKET_LISTENING) {
-		listening->waiting--;
+		waiting_add(listening, -1);
 		session_reset(&connection->session, ECONNRESET);
 		socket_state_set(connection, SOCKET_CLOSED, "its listener was closed");
 		attention_draining();
@@ -416,10 +534,26 @@ static struct socket *ready_pop(struct socket *listener)
 		listening->ready_first = connection->next_ready;
 		if (!listening->ready_first)
 			listening->ready_last = NULL;
-		listening->waiting--;
+		connection->acceptor = socket_get(listener);
+		listening->open++;
+		waiting_add(listening, -1);
 	}
 	socket_unlock(listener);
 	return connection;
+}
+
+void listen_connection_over(struct socket *connection)
+{
+	struct socket *listener = connection->acceptor;
+
+	if (!listener)
+		return;
+	connection->acceptor = NULL;
+	socket_lock(listener);
+	listener->listening.open--;
+	shared_port_loaded(&listener->listening);
+	socket_unlock(listener);
+	socket_put(listener);
 }
 
 static int kernel_socket(int family, int flags)
@@ -488,6 +622,7 @@ static int give_descriptor(struct socket *connection, int fd, int listener_fd,
 static void drop(struct socket *connection)
 {
 	socket_lock(connection);
+	listen_connection_over(connection);
 	session_reset(&connection->session, ECONNRESET);
 	socket_state_set(connection, SOCKET_CLOSED, "no descriptor for it");
 	attention_draining();
@@ -526,7 +661,8 @@ static int accept_ready(struct socket *socket, int fd, struct sockaddr *address,
 	return result;
 }
 
-static int accept_now(int fd, struct sockaddr *address, socklen_t *length, int flags)
+static int accept_now(struct socket *socket, int fd, struct sockaddr *address, socklen_t *length,
+		      int flags)
 {
 	int result = libc_call.accept4(fd, address, length, flags);
 
@@ -534,6 +670,7 @@ static int accept_now(int fd, struct sockaddr *address, socklen_t *length, int f
 		return -errno;
 	forget_closed(result);
 	statistic_add(STATISTIC_tcp_accepts, 1);
+	take_port(socket);
 	return result;
 }
 
@@ -561,7 +698,7 @@ static int accept_kernel(struct socket *socket, int fd, struct sockaddr *address
 	bool busy;
 
 	if (socket->nonblocking)
-		return accept_now(fd, address, length, flags);
+		return accept_now(socket, fd, address, length, flags);
 	socket_lock(socket);
 	busy = listening->taking || listening->ready_first;
 	if (!busy)
@@ -571,7 +708,7 @@ static int accept_kernel(struct socket *socket, int fd, struct sockaddr *address
 		return -EAGAIN;
 	pthread_cleanup_push(taken, socket);
 	if (poll_now(&descriptor, 1) > 0)
-		result = accept_now(fd, address, length, flags);
+		result = accept_now(socket, fd, address, length, flags);
 	pthread_cleanup_pop(1);
 	return result;
 }

@@ -13,7 +13,9 @@
  * is counted as a protocol error.
  *
  * Opening. The connecting side passes struct connect_data as private data; a
- * listener refuses a connection without it. Both sides post their message
+ * listener refuses a connection without it. It may also decline one and answer
+ * with struct elsewhere: then the connecting side tries once more at that port of the
+ * same address; if nothing comes of that, it says nothing about TCP. Both sides post their message
  * buffers first. The connecting side sends HELLO, the accepting side answers
  * HELLO; only then do connect() and accept() complete. Nothing else may be
  * sent before a side has sent its own HELLO and seen the peer's.
@@ -105,6 +107,16 @@ struct connect_data {
 	uint16_t reserved;		/* sent as 0, ignored */
 };
 static_assert(sizeof(struct connect_data) == 8, "wire layout");
+
+#define ELSEWHERE_MAGIC		0x45445357u	/* "WSDE" */
+
+/* Answer to it with which a listener that shares its port sends the peer to another. */
+struct elsewhere {
+	uint32_t magic;
+	uint16_t port;
+	uint16_t reserved;		/* sent as 0, ignored */
+};
+static_assert(sizeof(struct elsewhere) == 8, "wire layout");
 
 enum message_type {
 	MESSAGE_HELLO = 1,

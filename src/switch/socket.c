@@ -73,6 +73,8 @@ void socket_put(struct socket *socket)
 		libc_call.close(socket->listening.event);
 	if (socket->listener)
 		socket_put(socket->listener);
+	if (socket->acceptor)
+		socket_put(socket->acceptor);
 	pthread_mutex_destroy(&socket->lock);
 	waiter_list_destroy(&socket->waiters);
 	free(socket);
@@ -410,6 +412,7 @@ static int close_connected(struct socket *socket)
 		while (session_draining(session) && !session->broken && !result)
 			result = session_sleep(socket, deadline, true);
 	}
+	listen_connection_over(socket);
 	socket_state_set(socket, SOCKET_CLOSED, "the program closed it");
 	if (session->provider) {
 		attention_draining();

@@ -50,6 +50,9 @@ struct connecting {
 	bool greeted;			/* the SAN connected, HELLO is under way */
 	bool background;		/* the switch thread moves it, and starts TCP if need be */
 	bool unreported;		/* its success was not seen by a second connect() yet */
+	bool elsewhere;			/* the listener has sent us on to another */
+	WSABUF answer;			/* its answer: here */
+	struct elsewhere answered;
 };
 
 /* A listening companion (listen.c). */
@@ -59,8 +62,11 @@ struct listening {
 	atomic_bool waited;		/* this process accepted from it or waited for it */
 	int64_t taking;			/* since when a thread is in the kernel's accept, 0: none */
 	unsigned int backlog, waiting;	/* connections being greeted or ready */
+	unsigned int open;		/* accepted ones that the program has not closed */
 	bool refused;			/* said so in the log */
 	struct socket *ready_first, *ready_last;
+	struct shared_port *shared;	/* its port, if it has it or others do; see shared_port.h */
+	struct place *place;		/* ... where it is found, if another has it */
 };
 
 struct socket {
@@ -76,7 +82,7 @@ struct socket {
 	int linger;				/* seconds, -1: off */
 	int low_water;				/* SO_RCVLOWAT */
 	int error;				/* to be reported once (SO_ERROR) */
-	union address local, peer;
+	union address local, peer;		/* of one that connects, local is the companion's */
 	socklen_t local_length, peer_length;
 
 	struct {				/* zerocopy.c */
@@ -90,6 +96,7 @@ struct socket {
 	struct listening listening;
 	struct socket *next_ready;		/* in a listener's list */
 	struct socket *listener;		/* of a connection being greeted; a reference */
+	struct socket *acceptor;		/* of one that counts in its listener's `open`; a reference */
 
 	uint32_t in_edge, out_edge;		/* see socket_edges() */
 	uint64_t seen_received;			/* of the session when in_edge last grew */
@@ -152,5 +159,7 @@ void listen_step(struct socket *socket);
 /* One step of a connection being greeted; true when it is over, either way. */
 bool greeting_step(struct socket *socket);
 void listen_close(struct socket *socket);
+/* The program has this connection, which may be an accepted one, no more. Lock held. */
+void listen_connection_over(struct socket *connection);
 
 #endif

@@ -96,6 +96,21 @@ int stream_connect(const struct sockaddr_in *peer)
 	return fd;
 }
 
+int stream_listen_anew(int listener)
+{
+	struct sockaddr_in name;
+	socklen_t length = sizeof(name);
+
+	check(getsockname(listener, (struct sockaddr *)&name, &length) == 0);
+	close(listener);
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+	check(listener >= 0);
+	stream_set_number(listener, SOL_SOCKET, SO_REUSEADDR, 1);
+	check(bind(listener, (struct sockaddr *)&name, sizeof(name)) == 0);
+	check(listen(listener, 16) == 0);
+	return listener;
+}
+
 void stream_set_nonblocking(int fd, bool on)
 {
 	int flags = fcntl(fd, F_GETFL);

@@ -71,6 +71,8 @@ void stream_caller(int line);
 
 int stream_accept(int listener);
 int stream_connect(const struct sockaddr_in *peer);
+/* In place of one that was looked at already, which the process would keep to itself. */
+int stream_listen_anew(int listener);
 void stream_set_nonblocking(int fd, bool on);
 void stream_set_number(int fd, int level, int option, int value);
 /* Waits for these POLL* bits and returns those that hold; fails after 20 s. */

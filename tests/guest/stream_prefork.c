@@ -21,26 +21,11 @@ static void serve_one(int listener)
 	close(fd);
 }
 
-/* In place of one that was looked at already, which the parent would keep to itself. */
-static int listen_anew(int listener)
-{
-	struct sockaddr_in name;
-	socklen_t length = sizeof(name);
-
-	check(getsockname(listener, (struct sockaddr *)&name, &length) == 0);
-	close(listener);
-	listener = socket(AF_INET, SOCK_STREAM, 0);
-	stream_set_number(listener, SOL_SOCKET, SO_REUSEADDR, 1);
-	check(bind(listener, (struct sockaddr *)&name, sizeof(name)) == 0);
-	check(listen(listener, 16) == 0);
-	return listener;
-}
-
 static void server(int listener)
 {
 	int status;
 
-	listener = listen_anew(listener);
+	listener = stream_listen_anew(listener);
 	stream_step_reach('l');
 	for (int i = 0; i < CHILDREN; i++) {
 		pid_t child = fork();

@@ -44,6 +44,7 @@ struct end {
 	int outcome;
 	char data[64];			/* of the connecting side, for the condition function */
 	ULONG data_length;
+	LPWSABUF answer;		/* ... where its own goes */
 };
 
 /* A descriptor of exposed memory; the magic tells a forged one. */
@@ -426,18 +427,33 @@ static int loopback_select(SOCKET s, WSAEVENT event, LONG events, LPINT error)
 	return 0;
 }
 
+static struct end *listener_at(in_port_t port)
+{
+	struct end *listener = listeners;
+
+	while (listener && listener->port != port)
+		listener = listener->next;
+	return listener;
+}
+
 static int loopback_listen(SOCKET s, int backlog, LPINT error)
 {
+	static uint16_t next = 1;
+	bool taken;
+
 	(void)backlog;
-	if (loopback_port_taken) {
-		*error = WSAEADDRINUSE;
-		return SOCKET_ERROR;
-	}
 	pthread_mutex_lock(&lock);
-	end_of(s)->next = listeners;
-	listeners = end_of(s);
+	taken = end_of(s)->port && (loopback_port_taken || listener_at(end_of(s)->port));
+	if (!taken) {
+		/* Below those that the kernel gives to who asks for any. */
+		if (!end_of(s)->port)
+			end_of(s)->port = htons(next++);
+		end_of(s)->next = listeners;
+		listeners = end_of(s);
+	}
 	pthread_mutex_unlock(&lock);
-	return 0;
+	*error = WSAEADDRINUSE;
+	return taken ? SOCKET_ERROR : 0;
 }
 
 static void connected(struct end *end, int outcome)
@@ -454,12 +470,11 @@ static int loopback_connect(SOCKET s, const struct sockaddr *name, int length, L
 	struct end *end = end_of(s), *listener, **link, *other;
 
 	(void)length;
-	(void)answer;
 	(void)sqos;
 	(void)gqos;
 	pthread_mutex_lock(&lock);
-	for (listener = listeners; listener && listener->port != port; listener = listener->next)
-		;
+	end->answer = answer;
+	listener = listener_at(port);
 	if (listener && !loopback_silent) {
 		for (link = &listener->waiting; *link; link = &(*link)->next)
 			;
@@ -468,6 +483,7 @@ static int loopback_connect(SOCKET s, const struct sockaddr *name, int length, L
 		other->data_length = data->len;
 		eventfd_write(listener->event, 1);
 	} else if (!loopback_silent) {
+		answer->len = 0;
 		connected(end, WSAECONNREFUSED);
 	}
 	pthread_mutex_unlock(&lock);
@@ -494,8 +510,8 @@ static SOCKET loopback_accept(SOCKET s, struct sockaddr *name, LPINT length,
 			      LPCONDITIONPROC condition, DWORD_PTR context, LPINT error)
 {
 	struct end *end;
-	char no_answer;
-	WSABUF data, answer = { 0, &no_answer };
+	char room[WSDIRECT_CONNECT_DATA] = { 0 };
+	WSABUF data, answer = { sizeof(room), room };
 	int result;
 
 	(void)name;
@@ -511,9 +527,15 @@ static SOCKET loopback_accept(SOCKET s, struct sockaddr *name, LPINT length,
 	data = (WSABUF){ end->data_length, end->data };
 	result = condition(NULL, &data, NULL, NULL, NULL, &answer, NULL, context);
 	pthread_mutex_lock(&lock);
-	if (!end->peer->closed)
+	if (!end->peer->closed) {
+		LPWSABUF wanted = end->peer->answer;
+
+		/* Behind a shorter answer come zeros. */
+		wanted->len = answer.len ? wanted->len : 0;
+		memcpy(wanted->buf, room, wanted->len);
 		connected(end->peer, result == CF_ACCEPT ? 0 : result == CF_REJECT ?
 			  WSAECONNREFUSED : WSAETIMEDOUT);
+	}
 	pthread_mutex_unlock(&lock);
 	if (result == CF_ACCEPT)
 		return (SOCKET)end;
@@ -638,4 +660,5 @@ int provider_address(struct provider *provider, SOCKET companion, bool peer,
 
 void provider_forget(void)
 {
+	listeners = NULL;
 }

@@ -110,6 +110,207 @@ START_TEST(it_gets_the_port_when_another_process_has_left_it)
 }
 END_TEST
 
+/* ---- a port that several have ---- */
+
+/* A listener at the port, as well as others; 0: at any. */
+static int listener_beside(in_port_t *port)
+{
+	struct sockaddr_in address = any_address(*port);
+	socklen_t length = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)), 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, length), 0);
+	ck_assert_int_eq(listen(fd, 10), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+	ck_assert(descriptor_is_known(fd));
+	*port = address.sin_port;
+	return fd;
+}
+
+/* As if somebody waited for it: nobody ever asks the set what it has seen. */
+static int watched(int listener)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int set = epoll_create1(EPOLL_CLOEXEC);
+
+	ck_assert_int_eq(epoll_ctl(set, EPOLL_CTL_ADD, listener, &event), 0);
+	ck_assert_int_eq(epoll_wait(set, &event, 1, 1), 0);
+	return set;
+}
+
+static in_port_t port_of(int fd, int (*name)(int, struct sockaddr *, socklen_t *))
+{
+	struct sockaddr_in address;
+	socklen_t length = sizeof(address);
+
+	ck_assert_int_eq(name(fd, (struct sockaddr *)&address, &length), 0);
+	return address.sin_port;
+}
+
+static int accepts_over_san(int listener, in_port_t port)
+{
+	int fd = accept(listener, NULL, NULL);
+
+	ck_assert(descriptor_is_known(fd));
+	ck_assert_int_eq(port_of(fd, getsockname), port);
+	return fd;
+}
+
+START_TEST(who_shares_a_port_shares_its_connections)
+{
+	in_port_t port = 0;
+	int one = listener_beside(&port), other = listener_beside(&port), clients[6], fds[4];
+	int sets[2] = { watched(one), watched(other) };
+
+	for (int i = 0; i < 4; i++) {
+		clients[i] = san_client(port);
+		ck_assert(descriptor_is_known(clients[i]));
+		ck_assert_int_eq(port_of(clients[i], getpeername), port);
+	}
+	/* In turns, so two are with each. */
+	for (int i = 0; i < 4; i++)
+		fds[i] = accepts_over_san(i % 2 ? one : other, port);
+	/* Then who has the fewest, be they accepted, gets one. */
+	close(fds[0]);
+	close(fds[2]);
+	clients[4] = san_client(port);
+	clients[5] = san_client(port);
+	close(accepts_over_san(other, port));
+	close(accepts_over_san(other, port));
+	close(fds[1]);
+	close(fds[3]);
+	for (int i = 0; i < 6; i++)
+		close(clients[i]);
+	close(one);
+	close(other);
+	close(sets[0]);
+	close(sets[1]);
+	attention_drain(2000);
+}
+END_TEST
+
+/* Others may: as where processes take turns in accepting. */
+START_TEST(who_does_not_wait_leaves_connections_to_others)
+{
+	in_port_t port = 0;
+	int one = listener_beside(&port), other = listener_beside(&port), client, fd;
+	int set = watched(one);
+	struct pollfd kernel[2] = { { .fd = one, .events = POLLIN },
+				    { .fd = other, .events = POLLIN } };
+
+	client = san_client(port);
+	ck_assert(!descriptor_is_known(client));
+	/* The kernel gives it to either. */
+	ck_assert_int_eq(poll(kernel, 2, 5000), 1);
+	fd = accept(kernel[kernel[0].revents == 0].fd, NULL, NULL);
+	ck_assert(!descriptor_is_known(fd));
+	close(fd);
+	close(client);
+	/* It was the other's turn. */
+	client = san_client(port);
+	ck_assert(descriptor_is_known(client));
+	close(accepts_over_san(one, port));
+	close(client);
+	/* Alone it need not be waited for. */
+	close(other);
+	close(set);
+	client = san_client(port);
+	ck_assert(descriptor_is_known(client));
+	close(accepts_over_san(one, port));
+	close(client);
+	close(one);
+	attention_drain(2000);
+}
+END_TEST
+
+START_TEST(who_is_left_gets_the_port)
+{
+	in_port_t port = 0;
+	int one = listener_beside(&port), other = listener_beside(&port), client;
+
+	close(one);
+	sleep(3);
+	/* One that nobody answered on the SAN comes so. */
+	client = tcp_client(port);
+	close(accept(other, NULL, NULL));
+	close(client);
+	for (int i = 0; i < 3; i++) {
+		client = san_client(port);
+		ck_assert(descriptor_is_known(client));
+		close(accepts_over_san(other, port));
+		close(client);
+	}
+	close(other);
+	attention_drain(2000);
+}
+END_TEST
+
+START_TEST(who_leaves_its_port_is_not_sent_to)
+{
+	in_port_t port = 0;
+	int one = listener_beside(&port), other = listener_beside(&port), client;
+
+	close(other);
+	for (int i = 0; i < 3; i++) {
+		client = san_client(port);
+		ck_assert(descriptor_is_known(client));
+		close(accepts_over_san(one, port));
+		close(client);
+	}
+	close(one);
+	attention_drain(2000);
+}
+END_TEST
+
+/* A child whose place in the parent's page is all that the parent's provider knows of it. */
+START_TEST(a_child_that_is_not_there_any_more_gets_no_connection)
+{
+	int listener, client, fd, status, ready[2], end[2];
+	in_port_t port;
+	pid_t pid;
+	char byte;
+
+	listener = listener_open(&port);
+	nonblocking(listener);
+	fails(accept(listener, NULL, NULL), EAGAIN);
+	ck_assert_int_eq(pipe(ready), 0);
+	ck_assert_int_eq(pipe(end), 0);
+	pid = fork();
+	if (!pid) {
+		loopback_port_taken = true;
+		fd = accept(listener, NULL, NULL);
+		status = !(fd == -1 && errno == EAGAIN && descriptor_is_known(listener) &&
+			   write(ready[1], "r", 1) == 1 && read(end[0], &byte, 1) == 1);
+		system_raw(SYS_exit_group, status);
+	}
+	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+	/* Sent on to nobody: a refusal there says nothing of TCP. */
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(connect_to(SAN, client, port), 0);
+	ck_assert(!descriptor_is_known(client));
+	while ((fd = accept(listener, NULL, NULL)) < 0)
+		usleep(1000);
+	ck_assert(!descriptor_is_known(fd));
+	close(fd);
+	close(client);
+	ck_assert_int_eq(write(end[1], "e", 1), 1);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	/* Such a failure is remembered for a second. */
+	sleep(1);
+	usleep(100000);
+	for (int i = 0; i < 3; i++) {
+		client = san_client(port);
+		ck_assert(descriptor_is_known(client));
+		close(accepts_over_san(listener, port));
+		close(client);
+	}
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
 START_TEST(its_number_may_have_been_a_set_s)
 {
 	in_port_t port;
@@ -477,6 +678,11 @@ int main(void)
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
 	tcase_add_test(cases, it_gets_the_port_when_another_process_has_left_it);
+	tcase_add_test(cases, who_shares_a_port_shares_its_connections);
+	tcase_add_test(cases, who_does_not_wait_leaves_connections_to_others);
+	tcase_add_test(cases, who_is_left_gets_the_port);
+	tcase_add_test(cases, who_leaves_its_port_is_not_sent_to);
+	tcase_add_test(cases, a_child_that_is_not_there_any_more_gets_no_connection);
 	tcase_add_test(cases, its_number_may_have_been_a_set_s);
 	tcase_add_loop_test(cases, it_stays_while_there_is_no_descriptor, 0, KINDS);
 	tcase_add_loop_test(cases, select_leaves_alone_what_is_behind_a_set, 0, 2);
