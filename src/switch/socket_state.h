@@ -154,11 +154,17 @@ void socket_learn_names(struct socket *socket, int family);
 bool connect_step(struct socket *socket);
 /* The program closed it: stop trying. Lock held. */
 void connect_abort(struct socket *socket);
-/* Takes new connections from the companion and moves those being greeted. */
+/* Takes new connections from the companion and moves those being greeted (accept.c). */
 void listen_step(struct socket *socket);
 /* One step of a connection being greeted; true when it is over, either way. */
 bool greeting_step(struct socket *socket);
 void listen_close(struct socket *socket);
+/*
+ * A client came over TCP, which it may have done since nobody has the listener's port on the SAN
+ * any more: takes it if so. No lock held. Peers that are just being sent to where it
+ * was found come over TCP, too.
+ */
+void listen_take_port(struct socket *socket);
 /* The program has this connection, which may be an accepted one, no more. Lock held. */
 void listen_connection_over(struct socket *connection);
 
