@@ -14,13 +14,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/*
+ * What bash connects by /dev/tcp is for its children. The others are servers known to leave
+ * each connection to a child, which would lose their first one (switch/handover.h).
+ */
+#define RULES_DEFAULT \
+	"program bash connect tcp; program sshd listen tcp; program rsync listen tcp; " \
+	"program vsftpd listen tcp; program proftpd listen tcp; program pure-ftpd listen tcp; " \
+	"program postgres listen tcp; program smbd listen tcp; program nbd-server listen tcp; " \
+	"program git-daemon listen tcp; program inetd listen tcp; program xinetd listen tcp"
+
 /* NUMBER(name, default, least, most, help): sizes take the suffixes k, m, g. */
 /* TEXT(name, default, help) */
 #define SETTINGS_LIST(NUMBER, TEXT) \
 	TEXT(config, "/etc/wsdirect.conf", "file of settings, name = value") \
 	TEXT(log, "warn", "lowest level logged: off, error, warn, info, debug") \
 	TEXT(log_file, "", "append the log here instead of standard error; %p is the pid") \
-	TEXT(rules, "program bash connect tcp", "rules of choice, separated by ';': [program NAME] [connect|listen] [ADDRESS[/BITS]][:PORT] tcp|san|auto; first match wins") \
+	TEXT(rules, RULES_DEFAULT, "rules of choice, separated by ';': [program NAME] [connect|listen] [ADDRESS[/BITS]][:PORT] tcp|san|auto; first match wins") \
 	TEXT(provider, "", "path of the SAN service provider; empty: libwsdirect-verbs.so beside the preload library") \
 	TEXT(statistics, "/dev/shm", "directory of the statistics page wsdirect-PID.stat") \
 	NUMBER(statistics_keep, 0, 0, 1, "leave the statistics page behind when the program ends") \

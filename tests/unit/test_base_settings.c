@@ -208,7 +208,7 @@ START_TEST(long_text_is_one_error_and_the_default)
 	rules[sizeof(rules) - 1] = '\0';
 	setenv("WSDIRECT_RULES", rules, 1);
 	settings_open();
-	ck_assert_str_eq(setting_text(SETTING_rules), "program bash connect tcp");
+	ck_assert_str_eq(setting_text(SETTING_rules), RULES_DEFAULT);
 	expect_one_error("WSDIRECT_RULES", "longer than 4095 bytes");
 }
 END_TEST

@@ -82,17 +82,28 @@ START_TEST(the_first_rule_that_fits_decides)
 }
 END_TEST
 
-/* What bash connects (/dev/tcp) is for its children. */
-START_TEST(bash_connects_over_tcp_if_no_rule_is_given)
+/* Programs that work for others: what bash connects (/dev/tcp) is for its children. */
+static const struct {
+	const char *program;
+	enum choice connect, listen;
+} defaults[] = {
+	{ "bas", CHOICE_AUTO, CHOICE_AUTO },
+	{ "bash", CHOICE_TCP, CHOICE_AUTO },
+	{ "sshd", CHOICE_AUTO, CHOICE_TCP },
+	{ "rsync", CHOICE_AUTO, CHOICE_TCP },
+	{ "xinetd", CHOICE_AUTO, CHOICE_TCP },
+};
+
+START_TEST(without_rules_some_programs_are_known)
 {
 	struct sockaddr_storage where = address("10.0.0.1", 80);
 
 	unsetenv("WSDIRECT_RULES");
-	program_invocation_short_name = (char *)(uintptr_t)(_i ? "bash" : "bas");
+	program_invocation_short_name = (char *)(uintptr_t)defaults[_i].program;
 	switch_open();
 	ck_assert_int_eq(choice_rule(CHOICE_CONNECT, (struct sockaddr *)&where),
-			 _i ? CHOICE_TCP : CHOICE_AUTO);
-	ck_assert_int_eq(choice_rule(CHOICE_LISTEN, (struct sockaddr *)&where), CHOICE_AUTO);
+			 defaults[_i].connect);
+	ck_assert_int_eq(choice_rule(CHOICE_LISTEN, (struct sockaddr *)&where), defaults[_i].listen);
 }
 END_TEST
 
@@ -166,7 +177,8 @@ int main(void)
 	srunner_set_fork_status(runner, CK_FORK);
 	tcase_add_loop_test(tests, the_first_rule_that_fits_decides, 0,
 			    (int)(sizeof(cases) / sizeof(cases[0])));
-	tcase_add_loop_test(tests, bash_connects_over_tcp_if_no_rule_is_given, 0, 2);
+	tcase_add_loop_test(tests, without_rules_some_programs_are_known, 0,
+			    sizeof(defaults) / sizeof(defaults[0]));
 	tcase_add_test(tests, a_destination_is_remembered_for_its_time);
 	tcase_add_test(tests, the_source_is_the_routes);
 	tcase_add_test(tests, success_is_told_once);
