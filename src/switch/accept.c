@@ -33,6 +33,15 @@
 
 /* ---- new connections; in the switch thread ---- */
 
+/* A number that grows when somebody looks for connections. *attended: somebody is there now. */
+static unsigned int listener_looks(struct socket *listener, bool *attended)
+{
+	unsigned int calls;
+
+	*attended = waiter_list_attended(&listener->waiters, &calls);
+	return calls + atomic_load(&listener->listening.looks);
+}
+
 /* The number of connections that are greeted or ready grows by this. */
 static void waiting_add(struct listening *listening, int count)
 {
@@ -46,7 +55,7 @@ static int condition(LPWSABUF caller, LPWSABUF caller_data, LPQOS sqos, LPQOS gq
 	struct listening *listening = (struct listening *)context;
 	struct elsewhere elsewhere = { .magic = htole32(ELSEWHERE_MAGIC) };
 	struct connect_data data;
-	in_port_t port;
+	int port;
 
 	(void)caller;
 	(void)sqos;
@@ -66,8 +75,10 @@ static int condition(LPWSABUF caller, LPWSABUF caller_data, LPQOS sqos, LPQOS gq
 	if (handover_seen())
 		return CF_WSDIRECT_DECLINE;
 	port = shared_port_choose(listening);
+	if (port < 0)
+		return CF_WSDIRECT_DECLINE;
 	if (port) {
-		elsewhere.port = htole16(ntohs(port));
+		elsewhere.port = htole16(ntohs((in_port_t)port));
 		memcpy(callee_data->buf, &elsewhere, sizeof(elsewhere));
 		callee_data->len = sizeof(elsewhere);
 		return CF_WSDIRECT_DECLINE;
@@ -85,6 +96,7 @@ void listen_step(struct socket *socket)
 	for (;;) {
 		struct socket *connection;
 		SOCKET companion;
+		bool attended;
 		int error;
 
 		companion = provider->table.lpWSPAccept(listening->companion, NULL, NULL, condition,
@@ -112,6 +124,7 @@ void listen_step(struct socket *socket)
 		}
 		connection->listener = socket_get(socket);
 		connection->connecting.deadline = clock_now() + GREETING_TIME;
+		connection->connecting.seen = listener_looks(socket, &attended);
 		waiting_add(listening, 1);
 		attention_add(connection);
 		socket_put(connection);
@@ -139,15 +152,22 @@ static void listener_leave(struct socket *connection)
  */
 static int greeting_due(const struct socket *connection, struct socket *listener)
 {
-	const struct listening *listening = &listener->listening;
+	struct listening *listening = &listener->listening;
 	int64_t now = clock_now(), since = connection->connecting.deadline - GREETING_TIME;
 	int64_t patience = (int64_t)setting_number(SETTING_connect_timeout) * 1000000 / 3;
+	bool attended;
 
+	if (patience > GREETING_TIME / 2)
+		patience = GREETING_TIME / 2;
 	if (listening->taking)
 		return now - listening->taking < STUCK_TIME ? -EAGAIN : -EBUSY;
-	if (waiter_list_armed(&listener->waiters) || shared_port_alone(listening))
+	if (listener_looks(listener, &attended) != connection->connecting.seen || attended ||
+	    shared_port_alone(listening))
 		return 0;
-	return now - since < patience ? -EAGAIN : -EBUSY;
+	if (now - since < patience)
+		return -EAGAIN;
+	shared_port_unattended(listening);
+	return -EBUSY;
 }
 
 /* Greets the connection and has it wait for accept(2). 0 or -errno. */
@@ -463,8 +483,8 @@ int socket_accept(struct socket *socket, int fd, struct sockaddr *address, sockl
 		return -EMFILE;
 	if (socket->state != SOCKET_LISTENING)
 		return socket->state == SOCKET_PLAIN ? -ERESTART : -EINVAL;
-	socket->listening.waited = true;
 	for (;;) {
+		atomic_fetch_add(&socket->listening.looks, 1);
 		result = accept_ready(socket, fd, address, length, flags);
 		if (result == -EAGAIN)
 			result = accept_kernel(socket, fd, address, length, flags);

@@ -243,7 +243,7 @@ void epoll_changed(struct epoll *epoll)
 		}
 		if (!ready)
 			return;
-	} else if (!atomic_load(&epoll->sleepers)) {
+	} else if (!atomic_load(&epoll->waiter.inside)) {
 		return;
 	}
 	waiter_wake(&epoll->waiter);
@@ -328,7 +328,7 @@ static void watch_listens(struct watch *watch)
 	epoll_enter(epoll);
 	if (!epoll_involve(epoll)) {
 		atomic_store(&epoll->listeners, true);
-		if (atomic_load(&epoll->sleepers))
+		if (atomic_load(&epoll->waiter.inside))
 			waiter_wake(&epoll->waiter);
 	}
 	epoll_leave(epoll);
@@ -377,7 +377,7 @@ static void member_start(struct member *member)
 
 	member->wait = socket_arm(member->socket, NULL);
 	if (member->wait != SOCKET_WAIT_COMPANION || member->registration != REGISTERED_NOT ||
-	    atomic_load(&epoll->sleepers))
+	    atomic_load(&epoll->waiter.inside))
 		member_arm(member);
 	epoll_changed(epoll);
 }
@@ -627,7 +627,7 @@ static void epoll_disown(int fd, struct epoll *epoll, void *unused)
 
 	(void)unused;
 	pthread_mutex_init(&epoll->lock, NULL);
-	atomic_store(&epoll->sleepers, 0);
+	atomic_store(&epoll->waiter.inside, 0);
 	if (epoll->child) {
 		/* A duplicate. */
 		system_raw(SYS_dup3, atomic_load(&epoll->fd), fd, flags);

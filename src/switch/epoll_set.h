@@ -93,7 +93,6 @@ struct epoll {
 	atomic_bool involved;		/* waits cannot go straight through (never reset) */
 	atomic_bool outside;		/* somebody may sleep on the set's descriptor */
 	atomic_bool listeners;		/* a watched descriptor was marked listening */
-	atomic_int sleepers;
 	atomic_int fd;			/* a descriptor of the application's */
 	int kernel;			/* our duplicate of it once involved, else -1 */
 	atomic_int inner;		/* watches that are epoll sets */

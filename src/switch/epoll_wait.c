@@ -317,7 +317,7 @@ static void wait_cancelled(void *argument)
 {
 	struct epoll *epoll = argument;
 
-	atomic_fetch_sub(&epoll->sleepers, 1);
+	atomic_fetch_sub(&epoll->waiter.inside, 1);
 	epoll_put(epoll);
 }
 
@@ -501,7 +501,8 @@ int switch_epoll_wait(struct epoll *epoll, int epoll_fd, struct epoll_event *eve
 	 * Counted before it looks whether sockets are involved: who involves one
 	 * looks at the count afterwards, so one of the two sees the other.
 	 */
-	atomic_fetch_add(&epoll->sleepers, 1);
+	atomic_fetch_add(&epoll->waiter.inside, 1);
+	atomic_fetch_add_explicit(&epoll->waiter.calls, 1, memory_order_relaxed);
 	if (!epoll_has_sockets(epoll)) {
 		result = kernel_sleep(epoll, epoll_fd, events, room, timeout, mask);
 		if (result <= 0 || !epoll_has_sockets(epoll))
@@ -513,7 +514,7 @@ int switch_epoll_wait(struct epoll *epoll, int epoll_fd, struct epoll_event *eve
 	}
 	result = wait_involved(epoll, epoll_fd, events, room, deadline, mask);
 out:
-	atomic_fetch_sub(&epoll->sleepers, 1);
+	atomic_fetch_sub(&epoll->waiter.inside, 1);
 	if (epoll_has_sockets(epoll)) {
 		/* What stays queued must not be overlooked by those who sleep. */
 		epoll_enter(epoll);

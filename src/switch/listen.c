@@ -293,7 +293,7 @@ static void give_up(int fd, struct socket *socket, void *context)
 
 	(void)context;
 	socket_lock(socket);
-	unused = socket->state == SOCKET_LISTENING && !socket->listening.waited;
+	unused = socket->state == SOCKET_LISTENING && !atomic_load(&socket->listening.looks);
 	if (socket->state == SOCKET_LISTENING && !unused)
 		handover_forking();
 	if (unused) {

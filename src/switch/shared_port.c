@@ -18,15 +18,18 @@
 
 #include "socket_state.h"
 #include "system.h"
+#include "waiter.h"
 
 #define PAGE		4096
 #define PLACES		(PAGE / sizeof(struct place))
 #define PORTS_MOST	64	/* listening addresses of one process; further ones share nothing */
+#define UNATTENDED	60	/* seconds without connections for who left one alone */
 
 struct place {
 	_Atomic(pid_t) owner;		/* 0: free */
 	atomic_uint port;		/* on the SAN, in network order; 0: not yet, or no more */
-	atomic_uint load;			/* connections it has */
+	atomic_uint load;		/* connections it has */
+	atomic_uint back;		/* CLOCK_MONOTONIC seconds until which it gets none */
 };
 
 struct shared_port {
@@ -127,6 +130,7 @@ bool shared_port_enter(struct listening *listening, const union address *address
 		if (!claim(place))
 			continue;
 		atomic_store(&place->port, 0);
+		atomic_store(&place->back, 0);
 		listening->place = place;
 		shared_port_loaded(listening);
 		atomic_store(&place->port, port);
@@ -205,32 +209,48 @@ bool shared_port_alone(const struct listening *listening)
 	return true;
 }
 
-in_port_t shared_port_choose(struct listening *listening)
+static unsigned int seconds_now(void)
+{
+	return (unsigned int)(clock_now() / 1000000000);
+}
+
+void shared_port_unattended(struct listening *listening)
+{
+	unsigned int back = seconds_now() + UNATTENDED;
+
+	if (listening->place)
+		atomic_store(&listening->place->back, back);
+	else
+		listening->back = back;
+}
+
+int shared_port_choose(struct listening *listening)
 {
 	struct shared_port *shared = listening->shared;
-	unsigned int least = UINT32_MAX, first, chosen = 0;
-	in_port_t answer = 0;
+	unsigned int now = seconds_now(), least = UINT32_MAX, first, chosen = PLACES;
+	int answer = -1;
 
-	if (!shared || listening->place)
+	if (shared_port_alone(listening) || listening->place)
 		return 0;
 	/* Behind the last place comes the listener itself. */
 	first = shared->next;
 	for (unsigned int i = 0; i <= PLACES && least; i++) {
-		unsigned int number = (first + i) % (PLACES + 1), has = load(listening);
-		in_port_t port = 0;
+		unsigned int number = (first + i) % (PLACES + 1);
+		unsigned int has = load(listening), back = listening->back, port = 0;
 
 		if (number < PLACES) {
 			struct place *place = &shared->places[number];
 
-			port = (in_port_t)atomic_load(&place->port);
+			port = atomic_load(&place->port);
 			has = atomic_load_explicit(&place->load, memory_order_relaxed);
+			back = atomic_load(&place->back);
 			if (!port || (has < least && deserted(place)))
 				continue;
 		}
-		if (has >= least)
+		if (has >= least || back > now)
 			continue;
 		least = has;
-		answer = port;
+		answer = (in_port_t)port;
 		chosen = number;
 	}
 	shared->next = (chosen + 1) % (PLACES + 1);

@@ -40,10 +40,13 @@ void shared_port_loaded(struct listening *listening);
 /* Is there nobody else, as far as is known? */
 bool shared_port_alone(const struct listening *listening);
 
+/* Nobody came for a connection that was given to it: for a while it is given none. */
+void shared_port_unattended(struct listening *listening);
+
 /*
  * Who has the port asks who is to have a connection: who has the fewest, in turns.
- * Returns the port of another on the SAN (network order), or 0 for itself.
+ * Returns the port of another on the SAN (network order), 0 for itself, or -1 for nobody.
  */
-in_port_t shared_port_choose(struct listening *listening);
+int shared_port_choose(struct listening *listening);
 
 #endif

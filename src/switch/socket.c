@@ -306,7 +306,7 @@ unsigned int socket_poll(struct socket *socket)
 		bits = connected_bits(socket);
 		break;
 	case SOCKET_LISTENING:
-		socket->listening.waited = true;
+		atomic_fetch_add(&socket->listening.looks, 1);
 		bits = socket->listening.ready_first ? POLLIN | POLLRDNORM : 0;
 		break;
 	case SOCKET_CONNECTING:

@@ -39,7 +39,7 @@ union address {
 	struct sockaddr_storage storage;
 };
 
-/* A connect in progress (connect.c). */
+/* A connect in progress (connect.c), or a connection being greeted (accept.c). */
 struct connecting {
 	union address peer;
 	socklen_t peer_length;
@@ -50,6 +50,7 @@ struct connecting {
 	bool greeted;			/* the SAN connected, HELLO is under way */
 	bool background;		/* the switch thread moves it, and starts TCP if need be */
 	bool unreported;		/* its success was not seen by a second connect() yet */
+	unsigned int seen;		/* accepting: listener_looks() when it arrived */
 	bool elsewhere;			/* the listener has sent us on to another */
 	WSABUF answer;			/* its answer: here */
 	struct elsewhere answered;
@@ -59,7 +60,7 @@ struct connecting {
 struct listening {
 	SOCKET companion;
 	int event;			/* eventfd for FD_ACCEPT */
-	atomic_bool waited;		/* this process accepted from it or waited for it */
+	atomic_uint looks;		/* of this process, at what can be accepted */
 	int64_t taking;			/* since when a thread is in the kernel's accept, 0: none */
 	unsigned int backlog, waiting;	/* connections being greeted or ready */
 	unsigned int open;		/* accepted ones that the program has not closed */
@@ -67,6 +68,7 @@ struct listening {
 	struct socket *ready_first, *ready_last;
 	struct shared_port *shared;	/* its port, if it has it or others do; see shared_port.h */
 	struct place *place;		/* ... where it is found, if another has it */
+	unsigned int back;		/* ... CLOCK_MONOTONIC seconds until which it gets none */
 };
 
 struct socket {

@@ -17,7 +17,9 @@
 #include "descriptor.h"
 #include "system.h"
 
-static __thread struct waiter self __attribute__((tls_model("initial-exec"))) = { .wake = -1 };
+static __thread struct waiter self __attribute__((tls_model("initial-exec"))) = {
+	.wake = -1, .inside = 1,
+};
 static pthread_key_t thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -114,6 +116,20 @@ bool waiter_list_armed(struct waiter_list *list)
 		armed = atomic_load(&link->armed) != LINK_IDLE;
 	pthread_mutex_unlock(&list->lock);
 	return armed;
+}
+
+bool waiter_list_attended(struct waiter_list *list, unsigned int *calls)
+{
+	bool attended = false;
+
+	*calls = 0;
+	pthread_mutex_lock(&list->lock);
+	for (struct waiter_link *link = list->first; link; link = link->next) {
+		attended |= atomic_load(&link->waiter->inside) > 0;
+		*calls += atomic_load_explicit(&link->waiter->calls, memory_order_relaxed);
+	}
+	pthread_mutex_unlock(&list->lock);
+	return attended;
 }
 
 static void wake_link(struct waiter_link *link)

@@ -20,6 +20,8 @@
 struct waiter {
 	int wake;				/* an eventfd, nonblocking and hidden; read to clear it */
 	_Atomic(struct waiter_link *) woken;	/* newest first; the owner takes them all at once */
+	atomic_int inside;			/* threads in a call that may sleep; of a thread's, 1 */
+	atomic_uint calls;			/* such calls of a set so far */
 };
 
 /* On the list of the woken (or about to be) a link is not armed again: it stands there once. */
@@ -57,6 +59,11 @@ void waiter_list_add(struct waiter_list *list, struct waiter_link *link, struct 
 void waiter_list_remove(struct waiter_list *list, struct waiter_link *link);
 /* Is a link of it armed, or woken and not yet taken off the woken? */
 bool waiter_list_armed(struct waiter_list *list);
+/*
+ * Is a thread in a call that waits for it? *calls is a number that differs from an earlier one
+ * if there have been such calls since; not so if they did not have to sleep for it.
+ */
+bool waiter_list_attended(struct waiter_list *list, unsigned int *calls);
 /* For waiter_list_wake(). */
 void waiter_list_wake_armed(struct waiter_list *list);
 

@@ -2,25 +2,61 @@
 /*
  * A server whose workers accept from the listener they inherited. Each serves one connection
  * at a time, and all have one at the same time; also when one was killed, and when another has
- * come in its place.
+ * come in its place. With the argument "turns" they take turns in waiting, by a lock and with
+ * an epoll set of their own, as servers with several listeners do.
  */
 #include "stream.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { WORKERS = 3, BATCHES = 3 };
+
+static int turn_fd;
 
 struct worker {
 	pid_t pid;
 	int ready[2];
 };
 
-static void serve(int listener, int ready)
+/* Returns when there is a connection, perhaps. */
+static void wait_all(int listener)
 {
 	struct pollfd entry = { .fd = listener, .events = POLLIN };
+
+	check_count(poll(&entry, 1, -1), 1);
+}
+
+static void wait_in_turn(int listener)
+{
+	static int set = -1, turn;
+	struct epoll_event event = { .events = EPOLLIN };
+	char path[64];
+
+	if (set < 0) {
+		set = epoll_create1(0);
+		check(epoll_ctl(set, EPOLL_CTL_ADD, listener, &event) == 0);
+		/* A lock of one's own takes a file opened by oneself. */
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", turn_fd);
+		turn = open(path, O_RDWR);
+		check(turn >= 0);
+	}
+	check(flock(turn, LOCK_EX) == 0);
+	check_count(epoll_wait(set, &event, 1, -1), 1);
+	check(flock(turn, LOCK_UN) == 0);
+}
+
+static void serve(int listener, int ready)
+{
+	bool turns = stream_arguments()[0] && !strcmp(stream_arguments()[0], "turns");
 	char byte;
 
 	/* All look before any client comes: from then on they are found. */
@@ -30,7 +66,10 @@ static void serve(int listener, int ready)
 	for (;;) {
 		int fd;
 
-		check_count(poll(&entry, 1, -1), 1);
+		if (turns)
+			wait_in_turn(listener);
+		else
+			wait_all(listener);
 		fd = accept(listener, NULL, NULL);
 		/* The others are woken, too. */
 		if (fd < 0) {
@@ -79,6 +118,8 @@ static void server(int listener)
 	struct worker workers[WORKERS];
 
 	listener = stream_listen_anew(listener);
+	turn_fd = memfd_create("turn", 0);
+	check(turn_fd >= 0);
 	for (int i = 0; i < WORKERS; i++)
 		start(&workers[i], listener);
 	stream_step_reach('l');

@@ -128,13 +128,49 @@ static int listener_beside(in_port_t *port)
 	return fd;
 }
 
-/* As if somebody waited for it: nobody ever asks the set what it has seen. */
-static int watched(int listener)
+/* Looks for connections now and then, and accepts none. */
+struct looker {
+	int fds[2], set;
+	atomic_bool stop;
+	pthread_t thread;
+};
+
+static void *look(void *argument)
+{
+	struct looker *looker = argument;
+	struct pollfd polled[2] = { { .fd = looker->fds[0], .events = POLLIN },
+				    { .fd = looker->fds[1], .events = POLLIN } };
+	struct epoll_event event;
+
+	while (!atomic_load(&looker->stop)) {
+		if (looker->set >= 0)
+			epoll_wait(looker->set, &event, 1, 0);
+		else
+			poll(polled, 2, 0);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+/* At one or two, by poll(); or by an epoll set. */
+static void looker_start(struct looker *looker, int fd, int other, int set)
+{
+	*looker = (struct looker){ .fds = { fd, other }, .set = set };
+	ck_assert_int_eq(pthread_create(&looker->thread, NULL, look, looker), 0);
+}
+
+static void looker_stop(struct looker *looker)
+{
+	atomic_store(&looker->stop, true);
+	pthread_join(looker->thread, NULL);
+}
+
+static int set_of(int fd)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 	int set = epoll_create1(EPOLL_CLOEXEC);
 
-	ck_assert_int_eq(epoll_ctl(set, EPOLL_CTL_ADD, listener, &event), 0);
+	ck_assert_int_eq(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event), 0);
 	ck_assert_int_eq(epoll_wait(set, &event, 1, 1), 0);
 	return set;
 }
@@ -161,8 +197,9 @@ START_TEST(who_shares_a_port_shares_its_connections)
 {
 	in_port_t port = 0;
 	int one = listener_beside(&port), other = listener_beside(&port), clients[6], fds[4];
-	int sets[2] = { watched(one), watched(other) };
+	struct looker looker;
 
+	looker_start(&looker, one, other, -1);
 	for (int i = 0; i < 4; i++) {
 		clients[i] = san_client(port);
 		ck_assert(descriptor_is_known(clients[i]));
@@ -180,25 +217,26 @@ START_TEST(who_shares_a_port_shares_its_connections)
 	close(accepts_over_san(other, port));
 	close(fds[1]);
 	close(fds[3]);
+	looker_stop(&looker);
 	for (int i = 0; i < 6; i++)
 		close(clients[i]);
 	close(one);
 	close(other);
-	close(sets[0]);
-	close(sets[1]);
 	attention_drain(2000);
 }
 END_TEST
 
-/* Others may: as where processes take turns in accepting. */
+/* As where processes take turns: it has been looked at, by a set, but nobody is there. */
 START_TEST(who_does_not_wait_leaves_connections_to_others)
 {
 	in_port_t port = 0;
 	int one = listener_beside(&port), other = listener_beside(&port), client, fd;
-	int set = watched(one);
 	struct pollfd kernel[2] = { { .fd = one, .events = POLLIN },
 				    { .fd = other, .events = POLLIN } };
+	struct looker looker;
+	int set = set_of(other);
 
+	looker_start(&looker, one, -1, -1);
 	client = san_client(port);
 	ck_assert(!descriptor_is_known(client));
 	/* The kernel gives it to either. */
@@ -207,19 +245,56 @@ START_TEST(who_does_not_wait_leaves_connections_to_others)
 	ck_assert(!descriptor_is_known(fd));
 	close(fd);
 	close(client);
-	/* It was the other's turn. */
+	/* It is left out of the turns now. */
+	for (int i = 0; i < 3; i++) {
+		client = san_client(port);
+		ck_assert(descriptor_is_known(client));
+		close(accepts_over_san(one, port));
+		close(client);
+	}
+	/* When nobody is there at all, TCP is for who comes first. */
+	looker_stop(&looker);
 	client = san_client(port);
-	ck_assert(descriptor_is_known(client));
-	close(accepts_over_san(one, port));
+	ck_assert(!descriptor_is_known(client));
+	close(client);
+	client = san_client(port);
+	ck_assert(!descriptor_is_known(client));
 	close(client);
 	/* Alone it need not be waited for. */
 	close(other);
 	close(set);
+	sleep(1);
+	usleep(100000);
 	client = san_client(port);
 	ck_assert(descriptor_is_known(client));
-	close(accepts_over_san(one, port));
+	nonblocking(one);
+	while ((fd = accept(one, NULL, NULL)) >= 0 && !descriptor_is_known(fd))
+		close(fd);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
 	close(client);
 	close(one);
+	attention_drain(2000);
+}
+END_TEST
+
+/* A busy program is seldom asleep in epoll_wait(). */
+START_TEST(who_looks_now_and_then_is_there)
+{
+	in_port_t port = 0;
+	int one = listener_beside(&port), other = listener_beside(&port), client;
+	int set = set_of(other);
+	struct looker looker;
+
+	looker_start(&looker, -1, -1, set);
+	client = san_client(port);
+	ck_assert(descriptor_is_known(client));
+	looker_stop(&looker);
+	close(accepts_over_san(other, port));
+	close(client);
+	close(one);
+	close(other);
+	close(set);
 	attention_drain(2000);
 }
 END_TEST
@@ -680,6 +755,7 @@ int main(void)
 	tcase_add_test(cases, it_gets_the_port_when_another_process_has_left_it);
 	tcase_add_test(cases, who_shares_a_port_shares_its_connections);
 	tcase_add_test(cases, who_does_not_wait_leaves_connections_to_others);
+	tcase_add_test(cases, who_looks_now_and_then_is_there);
 	tcase_add_test(cases, who_is_left_gets_the_port);
 	tcase_add_test(cases, who_leaves_its_port_is_not_sent_to);
 	tcase_add_test(cases, a_child_that_is_not_there_any_more_gets_no_connection);
