@@ -218,8 +218,12 @@ void listen_take_port(struct socket *socket)
 	int cancel_state, error;
 	socklen_t length;
 	SOCKET companion;
+	bool due;
 
-	if (!listening->place || !port_due())
+	socket_lock(socket);
+	due = listening->place && port_due();
+	socket_unlock(socket);
+	if (!due)
 		return;
 	/* The provider's libraries write(). */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
