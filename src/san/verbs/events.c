@@ -24,6 +24,46 @@
 
 #define WAKE_BATCH 16
 
+static _Thread_local bool connected;	/* what look_for_connection() found */
+
+static void look_for_connection(uintptr_t handle)
+{
+	struct san_socket *socket;
+	int error;
+
+	socket = socket_get(handle, &error);
+	if (!socket)
+		return;
+	socket_lock(socket);
+	connected |= socket->state == SOCKET_CONNECTED;
+	socket_unlock(socket);
+	socket_put(socket);
+}
+
+bool channel_is_lost(int error)
+{
+	if (error == EACCES && !atomic_exchange(&provider.channel_lost, true))
+		log_info("verbs: this process has changed its user: it makes no further "
+			 "connections over a SAN");
+	return atomic_load(&provider.channel_lost);
+}
+
+/* That it fails only tells that another thread was here first. */
+static void unwatch_channel(void)
+{
+	epoll_ctl(provider.epoll, EPOLL_CTL_DEL, provider.channel->fd, NULL);
+}
+
+void channel_abandon(void)
+{
+	connected = false;
+	handle_table_each(&provider.sockets, look_for_connection);
+	if (connected)
+		return;
+	unwatch_channel();
+	system_raw(SYS_dup3, provider.epoll, provider.channel->fd, O_CLOEXEC);
+}
+
 /* Copies the next event out and acknowledges it. False: none there. */
 static bool take_event(struct cm_event *event)
 {
@@ -35,9 +75,15 @@ static bool take_event(struct cm_event *event)
 		int error = errno;
 
 		gate_leave();
-		if (error != EAGAIN && error != EINTR)
-			log_error("verbs: cannot read connection events: %s",
-				  log_errno_name(error));
+		if (error == EAGAIN || error == EINTR)
+			return false;
+		if (channel_is_lost(error)) {
+			/* The event stays there, not to be looked at again. */
+			unwatch_channel();
+			channel_abandon();
+			return false;
+		}
+		log_error("verbs: cannot read connection events: %s", log_errno_name(error));
 		return false;
 	}
 	memset(event, 0, offsetof(struct cm_event, data));

@@ -26,6 +26,7 @@ struct provider {
 	_Atomic bool running;
 	bool forked;			/* this process is a child that has not started anew */
 	pid_t owner;			/* the process that started it */
+	_Atomic bool channel_lost;	/* see channel_is_lost() */
 
 	/* Fixed while running. */
 	WSPUPCALLTABLEEX upcalls;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "accept.h"
+#include "events.h"
 #include "exposure.h"
 #include "log.h"
 #include "registration.h"
@@ -183,7 +184,7 @@ int socket_make_id(struct san_socket *socket)
 		socket->id = NULL;
 	}
 	gate_leave();
-	if (error)
+	if (error && !channel_is_lost(-error))
 		log_warn("verbs: no connection identifier: %s", log_errno_name(error));
 	return error;
 }
@@ -286,12 +287,17 @@ void socket_destroy(struct san_socket *socket, int failure)
 
 	refuse_requests(requests);
 	if (id) {
+		int error;
+
 		/* Waits for events of this id to be acknowledged, which takes no lock of ours. */
 		gate_enter();
-		if (rdma_destroy_id(id))
-			log_error("verbs: cannot destroy a connection identifier: %s",
-				  log_errno_name(errno));
+		error = rdma_destroy_id(id) ? errno : 0;
 		gate_leave();
+		if (error && channel_is_lost(error))
+			channel_abandon();
+		else if (error)
+			log_error("verbs: cannot destroy a connection identifier: %s",
+				  log_errno_name(error));
 	}
 
 	socket_lock(socket);

@@ -102,6 +102,7 @@ static int channel_open(void)
 	gate_leave();
 	if (error)
 		return error;
+	atomic_store(&provider.channel_lost, false);
 	provider.channel->fd = descriptor_hide(provider.channel->fd);
 	system_fcntl(provider.channel->fd, F_SETFL, O_NONBLOCK);
 	return 0;
