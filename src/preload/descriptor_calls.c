@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <linux/sched.h>
 
 #include "descriptor.h"
+#include "lifetime.h"
 #include "preload.h"
 #include "system.h"
 
@@ -180,15 +182,36 @@ int preload_ioctl(int fd, unsigned long request, ...)
 	return (int)finish(socket, socket_ioctl(socket, fd, request, argument), saved);
 }
 
+/* Does it make a process with memory of its own? */
+static bool forks(long number, const long arguments[6])
+{
+	switch (number) {
+	case SYS_clone:
+		return !(arguments[0] & CLONE_VM);
+	case SYS_clone3:
+		/* Without a size it only asks whether there is such a call. */
+		return (size_t)arguments[1] >= CLONE_ARGS_SIZE_VER0 &&
+		       !address_is_bad((const void *)arguments[0]) &&
+		       !(((const struct clone_args *)arguments[0])->flags & CLONE_VM);
+#ifdef SYS_fork
+	case SYS_fork:
+		return true;
+#endif
+	default:
+		return false;
+	}
+}
+
 /*
  * libuv, and with it Node.js, closes its sockets so; before libc had close_range(), others
  * closed all their descriptors so. Some versions of libuv also try to have sockets watched by
- * io_uring, past our epoll, and do without it where the kernel has none. All else is the
- * kernel's.
+ * io_uring, past our epoll, and do without it where the kernel has none. vsftpd makes the
+ * children that serve its clients so, in namespaces of their own. All else is the kernel's.
  */
 long preload_syscall(long number, ...)
 {
 	long arguments[6], result;
+	bool forking;
 	va_list values;
 
 	/* As libc does: as many as there may be, whatever the call has. */
@@ -205,8 +228,13 @@ long preload_syscall(long number, ...)
 	case SYS_io_uring_setup:
 		return outcome(-ENOSYS, errno);
 	default:
+		forking = forks(number, arguments);
+		if (forking)
+			switch_forking();
 		result = system_call(number, arguments[0], arguments[1], arguments[2], arguments[3],
 				     arguments[4], arguments[5]);
+		if (forking && !result)
+			preload_forked_child();
 		/* Other negative results, such as offsets in memory, are no errors. */
 		return result < 0 && result >= -4095 ? outcome(result, errno) : result;
 	}

@@ -13,7 +13,7 @@
 #include "lifetime.h"
 #include "preload.h"
 
-static void forked_child(void)
+void preload_forked_child(void)
 {
 	int saved = errno;
 
@@ -33,7 +33,7 @@ __attribute__((constructor(101))) static void preload_start(void)
 	descriptors_open();
 	switch_open();
 	/* Fails only for lack of memory, at a time when nothing was allocated. */
-	pthread_atfork(NULL, NULL, forked_child);
+	pthread_atfork(NULL, NULL, preload_forked_child);
 	at_quick_exit(switch_exit);
 	errno = saved;
 }
@@ -65,6 +65,6 @@ pid_t preload__Fork(void)
 	pid = libc_call._Fork();
 
 	if (pid == 0)
-		forked_child();
+		preload_forked_child();
 	return pid;
 }

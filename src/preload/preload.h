@@ -91,6 +91,11 @@ ssize_t transfer_send(struct socket *socket, const struct iovec *vector, size_t 
 ssize_t transfer_receive(struct socket *socket, const struct iovec *vector, size_t count,
 			 int flags);
 
+/* ---- preload.c ---- */
+
+/* In the child of a fork: what other threads held is void, and connections are the parent's. */
+void preload_forked_child(void);
+
 /* ---- stream.c ---- */
 
 /* In the child of a fork: other threads' hold on the list of streams is void. */

@@ -4,10 +4,12 @@
  */
 #include "preload_fixture.h"
 
+#include <linux/sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "libc_calls.h"
@@ -365,15 +367,34 @@ static int serve(int kind, int fd)
 	return 1;
 }
 
+/* vsftpd makes its children by system calls. */
+static const struct clone_args like_fork = { .exit_signal = SIGCHLD };
+static const struct { long number, first, second; } children[] = {
+	{ 0 },
+	{ SYS_clone, SIGCHLD, 0 },
+	{ SYS_clone3, (long)&like_fork, sizeof(like_fork) },
+#ifdef SYS_fork
+	{ SYS_fork, 0, 0 },
+#endif
+};
+
+static pid_t child_new(int how)
+{
+	if (!how)
+		return fork();
+	return (pid_t)syscall(children[how].number, children[how].first, children[how].second, 0l,
+			      0l, 0l);
+}
+
 /* Served by a child, as forking servers and inetd do. */
-static void one_connection(int kind, int listener, int client)
+static void one_connection(int kind, int how, int listener, int client)
 {
 	int fd = accept(listener, NULL, NULL), status;
 	pid_t pid;
 
 	ck_assert_int_ge(fd, 0);
 	usleep(100000);		/* see above */
-	pid = fork();
+	pid = child_new(how);
 	if (!pid)
 		_exit(serve(kind, fd));
 	close(fd);
@@ -385,19 +406,19 @@ static void one_connection(int kind, int listener, int client)
 START_TEST(who_leaves_connections_to_children_gets_them_over_tcp)
 {
 	in_port_t port;
-	int listener = listener_open(&port), fd;
+	int listener = listener_open(&port), fd, kind = _i % CHILDREN, how = _i / CHILDREN;
 	pid_t pid;
 	char byte;
 
-	one_connection(_i, listener, san_client(port));
+	one_connection(kind, how, listener, san_client(port));
 	for (int i = 0; i < 2; i++) {
 		int client = san_client(port);
 
-		ck_assert_int_eq(descriptor_is_known(client), _i == CLOSES);
+		ck_assert_int_eq(descriptor_is_known(client), kind == CLOSES);
 		fd = accept(listener, NULL, NULL);
-		ck_assert_int_eq(descriptor_is_known(fd), _i == CLOSES);
-		if (_i != CLOSES) {
-			pid = fork();
+		ck_assert_int_eq(descriptor_is_known(fd), kind == CLOSES);
+		if (kind != CLOSES) {
+			pid = child_new(how);
 			if (!pid)
 				_exit(send(fd, "x", 1, 0) != 1);
 			ck_assert_int_eq(recv(client, &byte, 1, 0), 1);
@@ -485,7 +506,7 @@ int main(void)
 	tcase_add_loop_test(cases, a_cancelled_accept_leaves_nothing, 0, 2);
 	tcase_add_loop_test(cases, a_child_uses_an_inherited_set, 0, 2);
 	tcase_add_loop_test(cases, who_leaves_connections_to_children_gets_them_over_tcp, 0,
-			    CHILDREN);
+			    CHILDREN * (int)(sizeof(children) / sizeof(children[0])));
 	tcase_add_test(cases, who_passes_connections_on_gets_them_over_tcp);
 	tcase_add_test(cases, a_child_may_try_what_its_parent_connected);
 	suite_add_tcase(suite, cases);
