@@ -48,6 +48,17 @@ static bool is_tcp(int fd)
 	       value == IPPROTO_TCP;
 }
 
+/* Does it connect already, is it connected, or does it listen, all by itself? */
+static bool tcp_is_busy(int fd)
+{
+	uint8_t state;
+	socklen_t length = sizeof(state);
+
+	/* The state is what struct tcp_info begins with. */
+	return !libc_call.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) &&
+	       state != TCP_CLOSE;
+}
+
 /* ---- one connect in progress; lock held ---- */
 
 static void companion_close(struct socket *socket)
@@ -470,7 +481,7 @@ static int connect_san(int fd, const struct sockaddr *address, socklen_t length,
 		socket_put(socket);
 		return result;
 	}
-	if (!is_tcp(fd) || !copy_address(&copy, address, length))
+	if (!is_tcp(fd) || tcp_is_busy(fd) || !copy_address(&copy, address, length))
 		return -ERESTART;
 	reason = route(fd, &copy.any, length, &source);
 	if (reason) {

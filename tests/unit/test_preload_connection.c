@@ -121,6 +121,27 @@ START_TEST(a_second_connect_waits_for_the_first)
 }
 END_TEST
 
+/* Programs ask so whether they are connected, however long ago it was decided how. */
+START_TEST(what_tcp_has_connected_is_connected)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = tcp_client(port), fd;
+	char byte;
+
+	fails(connect_to(SAN, client, port), EISCONN);
+	nonblocking(client);
+	fails(connect_to(SAN, client, port), EISCONN);
+	ck_assert(!descriptor_is_known(client));
+	fd = accept(listener, NULL, NULL);
+	ck_assert_int_eq(send(fd, "x", 1, 0), 1);
+	wait_readable(client);
+	ck_assert_int_eq(recv(client, &byte, 1, 0), 1);
+	close(client);
+	close(fd);
+	close(listener);
+}
+END_TEST
+
 START_TEST(a_cancelled_connect_goes_on)
 {
 	struct caller caller;
@@ -426,6 +447,7 @@ int main(void)
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_loop_test(cases, a_failed_connect_may_be_tried_again, 0, KINDS);
 	tcase_add_test(cases, a_second_connect_waits_for_the_first);
+	tcase_add_test(cases, what_tcp_has_connected_is_connected);
 	tcase_add_test(cases, a_cancelled_connect_goes_on);
 	tcase_add_test(cases, closed_while_it_connects);
 	tcase_add_loop_test(cases, closed_by_syscall, 0, 2);
