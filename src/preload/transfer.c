@@ -157,6 +157,18 @@ ssize_t preload_send(int fd, const void *data, size_t size, int flags)
 }
 PRELOAD_ALIAS(__send, send)
 
+/*
+ * A send that connects first (TCP Fast Open): the SAN is asked as by connect(). 0 when it is
+ * connected; -EINPROGRESS and nothing is sent, as where TCP knows no cookie yet; -ERESTART if
+ * TCP is to do both. One that must not wait, though its socket does, is left to TCP.
+ */
+static int connect_to_send(int fd, int flags, const void *address, socklen_t length)
+{
+	if (!(flags & MSG_FASTOPEN) || flags & MSG_DONTWAIT || !address)
+		return -ERESTART;
+	return switch_connect_or_tcp(fd, address, length);
+}
+
 ssize_t preload_sendto(int fd, const void *data, size_t size, int flags,
 		       const struct sockaddr *address, socklen_t length)
 {
@@ -174,6 +186,14 @@ ssize_t preload_sendto(int fd, const void *data, size_t size, int flags,
 			result = send_buffer(socket, data, size, flags);
 		if (settled(socket, &result, saved))
 			return result;
+	} else if (flags & MSG_FASTOPEN) {
+		int result = connect_to_send(fd, flags, address, length);
+
+		errno = saved;
+		if (!result)
+			return preload_send(fd, data, size, flags & ~MSG_FASTOPEN);
+		if (result != -ERESTART)
+			return outcome(result, saved);
 	}
 	return libc_call.sendto(fd, data, size, flags, address, length);
 }
@@ -222,6 +242,14 @@ ssize_t preload_sendmsg(int fd, const struct msghdr *message, int flags)
 
 		if (settled(socket, &result, saved))
 			return result;
+	} else if (flags & MSG_FASTOPEN && !address_is_bad(message)) {
+		int result = connect_to_send(fd, flags, message->msg_name, message->msg_namelen);
+
+		errno = saved;
+		if (!result)
+			return preload_sendmsg(fd, message, flags & ~MSG_FASTOPEN);
+		if (result != -ERESTART)
+			return outcome(result, saved);
 	}
 	sent = libc_call.sendmsg(fd, message, flags);
 	/* The kernel has read it, so it is there. */

@@ -560,7 +560,7 @@ static int connect_san(int fd, const struct sockaddr *address, socklen_t length,
 	return result;
 }
 
-int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
+int switch_connect_or_tcp(int fd, const struct sockaddr *address, socklen_t length)
 {
 	int cancel_state, result;
 
@@ -568,6 +568,13 @@ int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	result = connect_san(fd, address, length, cancel_state);
 	pthread_setcancelstate(cancel_state, NULL);
+	return result;
+}
+
+int switch_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+	int result = switch_connect_or_tcp(fd, address, length);
+
 	if (result != -ERESTART)
 		return result;
 	return libc_call.connect(fd, address, length) ? -errno : 0;

@@ -54,6 +54,8 @@ int socket_close(struct socket *socket);
  * decide between the SAN and TCP and may enter a socket into the table.
  */
 int switch_connect(int fd, const struct sockaddr *address, socklen_t length);
+/* The same, but -ERESTART if TCP is to do it: the caller has its own way. */
+int switch_connect_or_tcp(int fd, const struct sockaddr *address, socklen_t length);
 int switch_listen(int fd, int backlog);
 
 /*

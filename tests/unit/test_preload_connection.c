@@ -142,6 +142,60 @@ START_TEST(what_tcp_has_connected_is_connected)
 }
 END_TEST
 
+static ssize_t send_opening(int fd, in_port_t port, int flags, bool message)
+{
+	struct sockaddr_in address = any_address(port);
+	struct iovec vector = { (char *)(uintptr_t)"x", 1 };
+	struct msghdr header = { .msg_name = &address, .msg_namelen = sizeof(address),
+				 .msg_iov = &vector, .msg_iovlen = 1 };
+
+	return message ? sendmsg(fd, &header, flags | MSG_FASTOPEN) :
+	       sendto(fd, "x", 1, flags | MSG_FASTOPEN, (struct sockaddr *)&address,
+		      sizeof(address));
+}
+
+/* TCP Fast Open, by one call and by the other. */
+START_TEST(who_connects_by_sending_comes_over_the_san)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = socket(AF_INET, SOCK_STREAM, 0), fd;
+	char byte;
+
+	ck_assert_int_eq(send_opening(client, port, 0, _i), 1);
+	ck_assert(descriptor_is_known(client));
+	fails(send_opening(client, port, 0, _i), EISCONN);
+	fd = accept(listener, NULL, NULL);
+	ck_assert_int_eq(recv(fd, &byte, 1, 0), 1);
+	ck_assert_int_eq(byte, 'x');
+	close(client);
+	close(fd);
+
+	client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	fails(send_opening(client, port, 0, _i), EINPROGRESS);
+	wait_writable(client);
+	ck_assert_int_eq(pending_error(client), 0);
+	ck_assert(descriptor_is_known(client));
+	ck_assert_int_eq(send(client, "y", 1, 0), 1);
+	fd = accept(listener, NULL, NULL);
+	ck_assert_int_eq(recv(fd, &byte, 1, 0), 1);
+	ck_assert_int_eq(byte, 'y');
+	close(client);
+	close(fd);
+
+	/* Whom the SAN does not answer TCP does. */
+	loopback_silent = true;
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(send_opening(client, port, 0, _i), 1);
+	ck_assert(!descriptor_is_known(client));
+	fd = accept(listener, NULL, NULL);
+	ck_assert_int_eq(recv(fd, &byte, 1, 0), 1);
+	close(client);
+	close(fd);
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
 START_TEST(a_cancelled_connect_goes_on)
 {
 	struct caller caller;
@@ -448,6 +502,7 @@ int main(void)
 	tcase_add_loop_test(cases, a_failed_connect_may_be_tried_again, 0, KINDS);
 	tcase_add_test(cases, a_second_connect_waits_for_the_first);
 	tcase_add_test(cases, what_tcp_has_connected_is_connected);
+	tcase_add_loop_test(cases, who_connects_by_sending_comes_over_the_san, 0, 2);
 	tcase_add_test(cases, a_cancelled_connect_goes_on);
 	tcase_add_test(cases, closed_while_it_connects);
 	tcase_add_loop_test(cases, closed_by_syscall, 0, 2);
