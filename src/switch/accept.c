@@ -83,7 +83,11 @@ static int condition(LPWSABUF caller, LPWSABUF caller_data, LPQOS sqos, LPQOS gq
 		callee_data->len = sizeof(elsewhere);
 		return CF_WSDIRECT_DECLINE;
 	}
-	return listening->waiting < listening->backlog ? CF_ACCEPT : CF_REJECT;
+	/*
+	 * Refused is final, but a full backlog of TCP's never refuses: clients wait until there is
+	 * room, in the kernel's.
+	 */
+	return listening->waiting < listening->backlog ? CF_ACCEPT : CF_WSDIRECT_DECLINE;
 }
 
 void listen_step(struct socket *socket)

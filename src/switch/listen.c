@@ -31,7 +31,8 @@
 #include "waiter.h"
 #include "wsa_errno.h"
 
-#define BACKLOG		128
+#define BACKLOG		128	/* connections that wait for accept(2) over the SAN; more come over TCP */
+#define REQUESTS	4096	/* ... that wait for the switch thread: the provider refuses more */
 #define AGAIN_TIME	3000000000ll	/* nanoseconds until a port is tried anew that another had */
 
 /* When the port is tried again of listeners that have it not; 0: there are none. */
@@ -61,7 +62,7 @@ static SOCKET companion_open(const struct sockaddr *address, socklen_t length, i
 	if (!provider->table.lpWSPBind(companion, address, (int)length, error) &&
 	    !provider->table.lpWSPEventSelect(companion, WSDIRECT_EVENT_HANDLE(event), FD_ACCEPT,
 					      error) &&
-	    !provider->table.lpWSPListen(companion, BACKLOG, error))
+	    !provider->table.lpWSPListen(companion, REQUESTS, error))
 		return companion;
 	provider->table.lpWSPCloseSocket(companion, &ignored);
 	return INVALID_SOCKET;

@@ -38,6 +38,7 @@ struct end {
 	/* Of one that listens or connects: */
 	struct end *next;		/* listeners, or what waits to be accepted from one */
 	struct end *waiting;
+	int backlog;
 	in_port_t port;
 	int event;
 	LONG happened;			/* FD_CONNECT, with this outcome */
@@ -441,13 +442,13 @@ static int loopback_listen(SOCKET s, int backlog, LPINT error)
 	static uint16_t next = 1;
 	bool taken;
 
-	(void)backlog;
 	pthread_mutex_lock(&lock);
 	taken = end_of(s)->port && (loopback_port_taken || listener_at(end_of(s)->port));
 	if (!taken) {
 		/* Below those that the kernel gives to who asks for any. */
 		if (!end_of(s)->port)
 			end_of(s)->port = htons(next++);
+		end_of(s)->backlog = backlog;
 		end_of(s)->next = listeners;
 		listeners = end_of(s);
 	}
@@ -467,7 +468,8 @@ static int loopback_connect(SOCKET s, const struct sockaddr *name, int length, L
 			    LPWSABUF answer, LPQOS sqos, LPQOS gqos, LPINT error)
 {
 	in_port_t port = ((const struct sockaddr_in *)name)->sin_port;
-	struct end *end = end_of(s), *listener, **link, *other;
+	struct end *end = end_of(s), *listener, **link = NULL, *other;
+	int waiting = 0;
 
 	(void)length;
 	(void)sqos;
@@ -475,9 +477,10 @@ static int loopback_connect(SOCKET s, const struct sockaddr *name, int length, L
 	pthread_mutex_lock(&lock);
 	end->answer = answer;
 	listener = listener_at(port);
-	if (listener && !loopback_silent) {
+	if (listener)
 		for (link = &listener->waiting; *link; link = &(*link)->next)
-			;
+			waiting++;
+	if (listener && waiting < listener->backlog && !loopback_silent) {
 		*link = other = end_new(end);
 		memcpy(other->data, data->buf, data->len);
 		other->data_length = data->len;

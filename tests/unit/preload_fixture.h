@@ -77,6 +77,15 @@ static inline void fails(long result, int error)
 	ck_assert_int_eq(errno, error);
 }
 
+static inline int pending_error(int fd)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length), 0);
+	return error;
+}
+
 static inline void nonblocking(int fd)
 {
 	ck_assert_int_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);

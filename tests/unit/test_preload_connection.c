@@ -17,15 +17,6 @@
 
 /* ---- connecting ---- */
 
-static int pending_error(int fd)
-{
-	int error = 0;
-	socklen_t length = sizeof(error);
-
-	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length), 0);
-	return error;
-}
-
 static void wait_writable(int fd)
 {
 	struct pollfd entry = { .fd = fd, .events = POLLOUT };

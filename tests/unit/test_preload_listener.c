@@ -112,6 +112,50 @@ START_TEST(it_gets_the_port_when_another_process_has_left_it)
 }
 END_TEST
 
+/* Those for whom the SAN has no room wait over TCP, whether they come one by one or at once. */
+START_TEST(nobody_is_refused_for_want_of_room)
+{
+	enum { CLIENTS = 160 };
+	bool at_once = _i;
+	in_port_t port;
+	int listener = listener_open(&port), clients[CLIENTS], fd, over_san = 0;
+	struct socket *object = descriptor_get(listener);
+
+	ck_assert_int_eq(listen(listener, CLIENTS), 0);
+	if (at_once)
+		socket_lock(object);
+	for (int i = 0; i < CLIENTS; i++) {
+		clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+		if (at_once) {
+			nonblocking(clients[i]);
+			fails(connect_to(SAN, clients[i], port), EINPROGRESS);
+		} else {
+			ck_assert_int_eq(connect_to(SAN, clients[i], port), 0);
+		}
+	}
+	if (at_once)
+		socket_unlock(object);
+	for (int i = 0; i < CLIENTS; i++) {
+		struct pollfd entry = { .fd = clients[i], .events = POLLOUT };
+
+		ck_assert_int_eq(poll(&entry, 1, 10000), 1);
+		ck_assert_int_eq(pending_error(clients[i]), 0);
+	}
+	for (int i = 0; i < CLIENTS; i++) {
+		wait_readable(listener);
+		fd = accept(listener, NULL, NULL);
+		over_san += descriptor_is_known(fd);
+		close(fd);
+	}
+	ck_assert_int_gt(over_san, 0);
+	for (int i = 0; i < CLIENTS; i++)
+		close(clients[i]);
+	socket_put(object);
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
 START_TEST(its_number_may_have_been_a_set_s)
 {
 	in_port_t port;
@@ -498,6 +542,7 @@ int main(void)
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
 	tcase_add_test(cases, it_gets_the_port_when_another_process_has_left_it);
+	tcase_add_loop_test(cases, nobody_is_refused_for_want_of_room, 0, 2);
 	tcase_add_test(cases, its_number_may_have_been_a_set_s);
 	tcase_add_loop_test(cases, it_stays_while_there_is_no_descriptor, 0, KINDS);
 	tcase_add_loop_test(cases, select_leaves_alone_what_is_behind_a_set, 0, 2);
