@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include "attention.h"
 #include "choice.h"
@@ -28,11 +29,13 @@
 #include "log.h"
 #include "shared_port.h"
 #include "socket_state.h"
+#include "system.h"
 #include "waiter.h"
 #include "wsa_errno.h"
 
 #define BACKLOG		128	/* connections that wait for accept(2) over the SAN; more come over TCP */
 #define REQUESTS	4096	/* ... that wait for the switch thread: the provider refuses more */
+#define TRIES		4	/* to listen where others are bound to the port, too */
 #define AGAIN_TIME	3000000000ll	/* nanoseconds until a port is tried anew that another had */
 
 /* When the port is tried again of listeners that have it not; 0: there are none. */
@@ -49,23 +52,45 @@ static bool port_due(void)
 	return now >= when && atomic_compare_exchange_strong(&again, &when, now + AGAIN_TIME);
 }
 
+/*
+ * Of several that are bound to a port none may listen, and who could not be bound at all has
+ * come later than one that listens. So workers that start together are kept apart: by their
+ * numbers, which differ.
+ */
+static void step_aside(void)
+{
+	struct timespec pause = { .tv_nsec = (1 + system_getpid() % 8) * 4000000l };
+
+	nanosleep(&pause, NULL);
+}
+
 /* A companion that listens at the address, and signals `event`; INVALID_SOCKET with a WSA code. */
 static SOCKET companion_open(const struct sockaddr *address, socklen_t length, int event, int *error)
 {
 	struct provider *provider = provider_get();
-	SOCKET companion = provider->table.lpWSPSocket(address->sa_family, SOCK_STREAM, IPPROTO_TCP,
-						       NULL, 0, WSA_FLAG_OVERLAPPED, error);
-	int ignored;
+	int tries = TRIES, ignored;
+	bool contended;
 
-	if (companion == INVALID_SOCKET)
-		return companion;
-	if (!provider->table.lpWSPBind(companion, address, (int)length, error) &&
-	    !provider->table.lpWSPEventSelect(companion, WSDIRECT_EVENT_HANDLE(event), FD_ACCEPT,
-					      error) &&
-	    !provider->table.lpWSPListen(companion, REQUESTS, error))
-		return companion;
-	provider->table.lpWSPCloseSocket(companion, &ignored);
-	return INVALID_SOCKET;
+	for (;;) {
+		SOCKET companion = provider->table.lpWSPSocket(address->sa_family, SOCK_STREAM,
+							       IPPROTO_TCP, NULL, 0,
+							       WSA_FLAG_OVERLAPPED, error);
+
+		if (companion == INVALID_SOCKET)
+			return companion;
+		contended = false;
+		if (!provider->table.lpWSPBind(companion, address, (int)length, error) &&
+		    !provider->table.lpWSPEventSelect(companion, WSDIRECT_EVENT_HANDLE(event),
+						      FD_ACCEPT, error)) {
+			if (!provider->table.lpWSPListen(companion, REQUESTS, error))
+				return companion;
+			contended = *error == WSAEADDRINUSE;
+		}
+		provider->table.lpWSPCloseSocket(companion, &ignored);
+		if (!contended || !--tries)
+			return INVALID_SOCKET;
+		step_aside();
+	}
 }
 
 /* Somebody whom we know has the port: the companion gets another, where that one sends peers. */

@@ -65,6 +65,7 @@ static DWORD most_registered = UINT32_MAX;
 static struct exposed table[4096];
 static struct end *listeners;
 bool loopback_connects, loopback_silent, loopback_port_taken;
+int loopback_port_contended;
 
 static struct end *end_of(SOCKET socket)
 {
@@ -412,12 +413,27 @@ static SOCKET loopback_socket(int family, int type, int protocol, LPWSAPROTOCOL_
 	return (SOCKET)end_new(NULL);
 }
 
+static struct end *listener_at(in_port_t port)
+{
+	struct end *listener = listeners;
+
+	while (listener && listener->port != port)
+		listener = listener->next;
+	return listener;
+}
+
 static int loopback_bind(SOCKET s, const struct sockaddr *name, int length, LPINT error)
 {
+	struct end *end = end_of(s);
+	bool taken;
+
 	(void)length;
-	(void)error;
-	end_of(s)->port = ((const struct sockaddr_in *)name)->sin_port;
-	return 0;
+	pthread_mutex_lock(&lock);
+	end->port = ((const struct sockaddr_in *)name)->sin_port;
+	taken = end->port && (loopback_port_taken || listener_at(end->port));
+	pthread_mutex_unlock(&lock);
+	*error = WSAEADDRINUSE;
+	return taken ? SOCKET_ERROR : 0;
 }
 
 static int loopback_select(SOCKET s, WSAEVENT event, LONG events, LPINT error)
@@ -428,23 +444,14 @@ static int loopback_select(SOCKET s, WSAEVENT event, LONG events, LPINT error)
 	return 0;
 }
 
-static struct end *listener_at(in_port_t port)
-{
-	struct end *listener = listeners;
-
-	while (listener && listener->port != port)
-		listener = listener->next;
-	return listener;
-}
-
 static int loopback_listen(SOCKET s, int backlog, LPINT error)
 {
 	static uint16_t next = 1;
-	bool taken;
+	bool contended;
 
 	pthread_mutex_lock(&lock);
-	taken = end_of(s)->port && (loopback_port_taken || listener_at(end_of(s)->port));
-	if (!taken) {
+	contended = loopback_port_contended && loopback_port_contended--;
+	if (!contended) {
 		/* Below those that the kernel gives to who asks for any. */
 		if (!end_of(s)->port)
 			end_of(s)->port = htons(next++);
@@ -454,7 +461,7 @@ static int loopback_listen(SOCKET s, int backlog, LPINT error)
 	}
 	pthread_mutex_unlock(&lock);
 	*error = WSAEADDRINUSE;
-	return taken ? SOCKET_ERROR : 0;
+	return contended ? SOCKET_ERROR : 0;
 }
 
 static void connected(struct end *end, int outcome)

@@ -23,6 +23,8 @@ void loopback_refuse_registrations(SOCKET s, bool refuse);
  * port. All are off at first.
  */
 extern bool loopback_connects, loopback_silent, loopback_port_taken;
+/* So many times others are bound to a port when it is to be listened on. */
+extern int loopback_port_contended;
 extern struct provider loopback_provider;
 
 #endif

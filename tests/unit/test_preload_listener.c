@@ -112,6 +112,20 @@ START_TEST(it_gets_the_port_when_another_process_has_left_it)
 }
 END_TEST
 
+/* As workers of a server are when they start: none gets the port while both are bound to it. */
+START_TEST(who_meets_another_at_the_port_tries_again)
+{
+	in_port_t port;
+	int listener;
+
+	loopback_port_contended = 2;
+	listener = listener_open(&port);
+	close(san_client(port));
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
 /* Those for whom the SAN has no room wait over TCP, whether they come one by one or at once. */
 START_TEST(nobody_is_refused_for_want_of_room)
 {
@@ -542,6 +556,7 @@ int main(void)
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_test(cases, a_thread_that_is_stuck_holds_nobody_up);
 	tcase_add_test(cases, it_gets_the_port_when_another_process_has_left_it);
+	tcase_add_test(cases, who_meets_another_at_the_port_tries_again);
 	tcase_add_loop_test(cases, nobody_is_refused_for_want_of_room, 0, 2);
 	tcase_add_test(cases, its_number_may_have_been_a_set_s);
 	tcase_add_loop_test(cases, it_stays_while_there_is_no_descriptor, 0, KINDS);
