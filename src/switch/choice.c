@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Routes and the memory of TCP-only destinations. */
+/* Routes, and the memory of what destinations speak. */
 #include "choice.h"
 
 #include <errno.h>
@@ -16,7 +16,11 @@
 
 /* After socket locks. Protects the memory below. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct { struct sockaddr_storage peer; int64_t until; } remembered[REMEMBERED_MOST];
+static struct memory {
+	struct sockaddr_storage peer;
+	int64_t tcp_until;		/* CLOCK_MONOTONIC nanoseconds */
+	int64_t san_at;			/* when it last spoke, 0: never */
+} remembered[REMEMBERED_MOST];
 static unsigned int remembered_next;
 
 /* ---- routes ---- */
@@ -53,14 +57,41 @@ static bool same_peer(const struct sockaddr_storage *one, const struct sockaddr_
 	       !memcmp(&six->sin6_addr, &other_six->sin6_addr, sizeof(six->sin6_addr));
 }
 
+/* Of this destination, or NULL. Lock held. */
+static struct memory *find(const struct sockaddr_storage *peer)
+{
+	for (unsigned int i = 0; i < REMEMBERED_MOST; i++)
+		if (same_peer(&remembered[i].peer, peer))
+			return &remembered[i];
+	return NULL;
+}
+
+/* The same; another one goes for it, that of a TCP-only destination only if all are. */
+static struct memory *find_or_make(const struct sockaddr_storage *peer)
+{
+	struct memory *memory = find(peer);
+	int64_t now = clock_now();
+
+	for (unsigned int i = 0; i <= REMEMBERED_MOST && !memory; i++) {
+		struct memory *next = &remembered[remembered_next];
+
+		remembered_next = (remembered_next + 1) % REMEMBERED_MOST;
+		if (next->tcp_until > now && i < REMEMBERED_MOST)
+			continue;
+		*next = (struct memory){ .peer = *peer };
+		memory = next;
+	}
+	return memory;
+}
+
 bool choice_remembers_tcp(const struct sockaddr_storage *peer)
 {
-	int64_t now = clock_now();
-	bool found = false;
+	const struct memory *memory;
+	bool found;
 
 	pthread_mutex_lock(&lock);
-	for (unsigned int i = 0; i < REMEMBERED_MOST && !found; i++)
-		found = remembered[i].until > now && same_peer(&remembered[i].peer, peer);
+	memory = find(peer);
+	found = memory && memory->tcp_until > clock_now();
 	pthread_mutex_unlock(&lock);
 	return found;
 }
@@ -68,8 +99,26 @@ bool choice_remembers_tcp(const struct sockaddr_storage *peer)
 void choice_remember_tcp(const struct sockaddr_storage *peer, uint64_t milliseconds)
 {
 	pthread_mutex_lock(&lock);
-	remembered[remembered_next].peer = *peer;
-	remembered[remembered_next].until = clock_now() + (int64_t)milliseconds * 1000000;
-	remembered_next = (remembered_next + 1) % REMEMBERED_MOST;
+	find_or_make(peer)->tcp_until = clock_now() + (int64_t)milliseconds * 1000000;
 	pthread_mutex_unlock(&lock);
+}
+
+void choice_remember_san(const struct sockaddr_storage *peer)
+{
+	pthread_mutex_lock(&lock);
+	find_or_make(peer)->san_at = clock_now();
+	pthread_mutex_unlock(&lock);
+}
+
+bool choice_remembers_san(const struct sockaddr_storage *peer, uint64_t milliseconds)
+{
+	const struct memory *memory;
+	bool found;
+
+	pthread_mutex_lock(&lock);
+	memory = find(peer);
+	found = memory && memory->san_at &&
+		memory->san_at + (int64_t)milliseconds * 1000000 > clock_now();
+	pthread_mutex_unlock(&lock);
+	return found;
 }

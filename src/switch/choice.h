@@ -37,5 +37,9 @@ int choice_source(const struct sockaddr_storage *peer, socklen_t length,
 bool choice_remembers_tcp(const struct sockaddr_storage *peer);
 /* Remember so for this long. */
 void choice_remember_tcp(const struct sockaddr_storage *peer, uint64_t milliseconds);
+/* It has just spoken over the SAN. */
+void choice_remember_san(const struct sockaddr_storage *peer);
+/* Has it, this long ago at most? */
+bool choice_remembers_san(const struct sockaddr_storage *peer, uint64_t milliseconds);
 
 #endif

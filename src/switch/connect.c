@@ -37,7 +37,7 @@
 #include "waiter.h"
 #include "wsa_errno.h"
 
-#define ANSWER_MEMORY	1000	/* milliseconds: the host answered, a listener may appear any time */
+#define ANSWER_MEMORY	1000	/* milliseconds: the host has answered, and may at any time */
 
 static bool is_tcp(int fd)
 {
@@ -191,7 +191,9 @@ static void decide(struct socket *socket, int wsa_error)
 		return;
 	}
 	choice_normalize(&connecting->peer.any, connecting->peer_length, &peer);
-	choice_remember_tcp(&peer, clock_now() < connecting->deadline ?
+	/* One that is busy is late, and speaks the SAN nonetheless. */
+	choice_remember_tcp(&peer, clock_now() < connecting->deadline ||
+			    choice_remembers_san(&peer, setting_number(SETTING_tcp_memory)) ?
 			    ANSWER_MEMORY : setting_number(SETTING_tcp_memory));
 	snprintf(cause, sizeof(cause), "the peer does not speak over the SAN (%s)",
 		 wsa_error_name(wsa_error));
@@ -231,6 +233,7 @@ bool connect_step(struct socket *socket)
 	struct connecting *connecting = &socket->connecting;
 	struct provider *provider = provider_get();
 	WSANETWORKEVENTS events = { 0 };
+	struct sockaddr_storage peer;
 	int error = 0;
 
 	if (socket->state != SOCKET_CONNECTING)
@@ -270,6 +273,8 @@ bool connect_step(struct socket *socket)
 			/* Not where it was sent on to. */
 			socket->peer.v4.sin_port = connecting->peer.v4.sin_port;
 			resources_close(socket);
+			choice_normalize(&connecting->peer.any, connecting->peer_length, &peer);
+			choice_remember_san(&peer);
 			statistic_add(STATISTIC_san_connects, 1);
 			log_info("switch: connected over the SAN");
 			socket->out_edge++;

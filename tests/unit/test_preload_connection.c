@@ -187,6 +187,36 @@ START_TEST(who_connects_by_sending_comes_over_the_san)
 }
 END_TEST
 
+/* One that is busy is late: then TCP carries a connection, but not all of the next minute. */
+START_TEST(who_spoke_the_san_is_asked_again)
+{
+	bool before = _i;
+	in_port_t port;
+	int listener = listener_open(&port), client;
+
+	if (before) {
+		client = san_client(port);
+		ck_assert(descriptor_is_known(client));
+		close(client);
+		close(accept(listener, NULL, NULL));
+	}
+	loopback_silent = true;
+	client = san_client(port);
+	ck_assert(!descriptor_is_known(client));
+	close(client);
+	close(accept(listener, NULL, NULL));
+	loopback_silent = false;
+	sleep(1);
+	usleep(100000);
+	client = san_client(port);
+	ck_assert_int_eq(descriptor_is_known(client), before);
+	close(client);
+	close(accept(listener, NULL, NULL));
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
 START_TEST(a_cancelled_connect_goes_on)
 {
 	struct caller caller;
@@ -503,6 +533,7 @@ int main(void)
 	tcase_add_loop_test(cases, what_was_closed_is_delivered_before_the_end, 0, WAYS);
 	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
 	tcase_add_loop_test(cases, a_thread_that_streams_can_be_cancelled, 0, 2);
+	tcase_add_loop_test(cases, who_spoke_the_san_is_asked_again, 0, 2);
 	suite_add_tcase(suite, cases);
 	return suite_run(suite);
 }

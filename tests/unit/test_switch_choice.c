@@ -122,6 +122,33 @@ START_TEST(a_destination_is_remembered_for_its_time)
 }
 END_TEST
 
+START_TEST(what_speaks_the_san_takes_no_place_of_what_does_not)
+{
+	struct sockaddr_storage one = address("10.0.0.1", 80);
+
+	switch_open();
+	choice_remember_tcp(&one, 60000);
+	ck_assert(!choice_remembers_san(&one, 60000));
+	for (uint16_t i = 1; i < 1000; i++) {
+		struct sockaddr_storage other = address("10.0.0.2", i);
+
+		choice_remember_san(&other);
+		ck_assert(choice_remembers_san(&other, 60000));
+		ck_assert(!choice_remembers_san(&other, 0));
+		ck_assert(!choice_remembers_tcp(&other));
+	}
+	ck_assert(choice_remembers_tcp(&one));
+	/* Only others like it do, in the end. */
+	for (uint16_t i = 1; i < 1000; i++) {
+		struct sockaddr_storage other = address("10.0.0.3", i);
+
+		choice_remember_tcp(&other, 60000);
+		ck_assert(choice_remembers_tcp(&other));
+	}
+	ck_assert(!choice_remembers_tcp(&one));
+}
+END_TEST
+
 START_TEST(the_source_is_the_routes)
 {
 	struct sockaddr_storage peer = address("127.0.0.1", 9), source;
@@ -180,6 +207,7 @@ int main(void)
 	tcase_add_loop_test(tests, without_rules_some_programs_are_known, 0,
 			    sizeof(defaults) / sizeof(defaults[0]));
 	tcase_add_test(tests, a_destination_is_remembered_for_its_time);
+	tcase_add_test(tests, what_speaks_the_san_takes_no_place_of_what_does_not);
 	tcase_add_test(tests, the_source_is_the_routes);
 	tcase_add_test(tests, success_is_told_once);
 	suite_add_tcase(suite, tests);
