@@ -366,7 +366,7 @@ static int loopback_close(SOCKET s, LPINT error)
 			free_end(end->peer);
 			free_end(end);
 		}
-	} else if (end->event >= 0) {
+	} else {
 		free_end(end);
 	}
 	pthread_mutex_unlock(&lock);
