@@ -95,6 +95,16 @@ static int accepts_over_san(int listener, in_port_t port)
 	return fd;
 }
 
+/* The next connection is for this listener. */
+static void is_given_one(int listener, in_port_t port)
+{
+	int client = san_client(port);
+
+	ck_assert(descriptor_is_known(client));
+	close(accepts_over_san(listener, port));
+	close(client);
+}
+
 START_TEST(who_shares_a_port_shares_its_connections)
 {
 	in_port_t port = 0;
@@ -148,12 +158,8 @@ START_TEST(who_does_not_wait_leaves_connections_to_others)
 	close(fd);
 	close(client);
 	/* It is left out of the turns now. */
-	for (int i = 0; i < 3; i++) {
-		client = san_client(port);
-		ck_assert(descriptor_is_known(client));
-		close(accepts_over_san(one, port));
-		close(client);
-	}
+	for (int i = 0; i < 3; i++)
+		is_given_one(one, port);
 	/* When nobody is there at all, TCP is for who comes first. */
 	looker_stop(&looker);
 	client = san_client(port);
@@ -212,12 +218,8 @@ START_TEST(who_is_left_gets_the_port)
 	client = tcp_client(port);
 	close(accept(other, NULL, NULL));
 	close(client);
-	for (int i = 0; i < 3; i++) {
-		client = san_client(port);
-		ck_assert(descriptor_is_known(client));
-		close(accepts_over_san(other, port));
-		close(client);
-	}
+	for (int i = 0; i < 3; i++)
+		is_given_one(other, port);
 	close(other);
 	attention_drain(2000);
 }
@@ -226,15 +228,11 @@ END_TEST
 START_TEST(who_leaves_its_port_is_not_sent_to)
 {
 	in_port_t port = 0;
-	int one = listener_beside(&port), other = listener_beside(&port), client;
+	int one = listener_beside(&port), other = listener_beside(&port);
 
 	close(other);
-	for (int i = 0; i < 3; i++) {
-		client = san_client(port);
-		ck_assert(descriptor_is_known(client));
-		close(accepts_over_san(one, port));
-		close(client);
-	}
+	for (int i = 0; i < 3; i++)
+		is_given_one(one, port);
 	close(one);
 	attention_drain(2000);
 }
@@ -363,12 +361,8 @@ START_TEST(a_child_that_is_not_there_any_more_gets_no_connection)
 	/* Such a failure is remembered for a second. */
 	sleep(1);
 	usleep(100000);
-	for (int i = 0; i < 3; i++) {
-		client = san_client(port);
-		ck_assert(descriptor_is_known(client));
-		close(accepts_over_san(listener, port));
-		close(client);
-	}
+	for (int i = 0; i < 3; i++)
+		is_given_one(listener, port);
 	close(listener);
 	attention_drain(2000);
 }
