@@ -373,7 +373,7 @@ int main(void)
 	Suite *suite = suite_create("shared port");
 	TCase *cases = tcase_create("shared port");
 
-	tcase_set_timeout(cases, 20);
+	tcase_set_timeout(cases, 40);
 	tcase_add_checked_fixture(cases, set_up, NULL);
 	tcase_add_test(cases, who_shares_a_port_shares_its_connections);
 	tcase_add_test(cases, who_does_not_wait_leaves_connections_to_others);
