@@ -28,6 +28,7 @@
 #include "waiter.h"
 #include "wsa_errno.h"
 
+#define BACKLOG		128	/* connections that wait for accept(2) over the SAN; more come over TCP */
 #define GREETING_TIME	5000000000ll	/* nanoseconds for a peer's HELLO */
 #define STUCK_TIME	10000000ll	/* ... in the kernel's accept, that is to say blocked */
 
@@ -87,7 +88,7 @@ static int condition(LPWSABUF caller, LPWSABUF caller_data, LPQOS sqos, LPQOS gq
 	 * Refused is final, but a full backlog of TCP's never refuses: clients wait until there is
 	 * room, in the kernel's.
 	 */
-	return listening->waiting < listening->backlog ? CF_ACCEPT : CF_WSDIRECT_DECLINE;
+	return listening->waiting < BACKLOG ? CF_ACCEPT : CF_WSDIRECT_DECLINE;
 }
 
 void listen_step(struct socket *socket)

@@ -33,8 +33,7 @@
 #include "waiter.h"
 #include "wsa_errno.h"
 
-#define BACKLOG		128	/* connections that wait for accept(2) over the SAN; more come over TCP */
-#define REQUESTS	4096	/* ... that wait for the switch thread: the provider refuses more */
+#define REQUESTS	4096	/* that wait for the switch thread: the provider refuses more */
 #define TRIES		4	/* to listen where others are bound to the port, too */
 #define AGAIN_TIME	3000000000ll	/* nanoseconds until a port is tried anew that another had */
 
@@ -152,7 +151,6 @@ static const char *companion_listen(struct socket *socket, int fd)
 		return "no descriptor left";
 	memcpy(&socket->local, &bound, room);
 	socket->local_length = room;
-	listening->backlog = BACKLOG;
 	listening->companion = companion_open((struct sockaddr *)&local, length, listening->event,
 					      &error);
 	if (listening->companion != INVALID_SOCKET) {

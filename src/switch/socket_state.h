@@ -62,7 +62,7 @@ struct listening {
 	int event;			/* eventfd for FD_ACCEPT */
 	atomic_uint looks;		/* of this process, at what can be accepted */
 	int64_t taking;			/* since when a thread is in the kernel's accept, 0: none */
-	unsigned int backlog, waiting;	/* connections being greeted or ready */
+	unsigned int waiting;		/* connections being greeted or ready */
 	unsigned int open;		/* accepted ones that the program has not closed */
 	bool refused;			/* said so in the log */
 	struct socket *ready_first, *ready_last;
