@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A mutex whose rules clang checks (-Wthread-safety): functions say which lock
+ * A light lock whose rules clang checks (-Wthread-safety): functions say which lock
  * they need or must not hold. gcc compiles the same code without the checks.
  */
 #ifndef WSD_BASE_LOCK_H
 #define WSD_BASE_LOCK_H
 
-#include <pthread.h>
+#include "light_lock.h"
 
 #if defined(__clang__)
 #define LOCK_ATTRIBUTE(x) __attribute__((x))
@@ -24,20 +24,15 @@
 #define GUARDED_BY(lock)
 
 struct LOCK_ATTRIBUTE(capability("mutex")) lock {
-	pthread_mutex_t mutex;
+	struct light_lock light;
 };
 
 static inline void lock_init(struct lock *lock)
 {
-	pthread_mutex_init(&lock->mutex, NULL);
+	light_lock_init(&lock->light);
 }
 
-static inline void lock_destroy(struct lock *lock)
-{
-	pthread_mutex_destroy(&lock->mutex);
-}
-
-/* The bodies are not checked: pthread's mutex says nothing to the checker. */
+/* The bodies are not checked: a light lock says nothing to the checker. */
 static inline void lock_acquire(struct lock *lock)
 	LOCK_ATTRIBUTE(acquire_capability(*lock)) LOCK_ATTRIBUTE(no_thread_safety_analysis);
 static inline void lock_release(struct lock *lock)
@@ -45,12 +40,12 @@ static inline void lock_release(struct lock *lock)
 
 static inline void lock_acquire(struct lock *lock)
 {
-	pthread_mutex_lock(&lock->mutex);
+	light_lock_acquire(&lock->light);
 }
 
 static inline void lock_release(struct lock *lock)
 {
-	pthread_mutex_unlock(&lock->mutex);
+	light_lock_release(&lock->light);
 }
 
 #endif

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -83,6 +84,18 @@ static inline int system_fcntl(int fd, int command, long argument)
 static inline int system_ioctl(int fd, unsigned long request, void *argument)
 {
 	return (int)system_raw(SYS_ioctl, fd, request, argument);
+}
+
+/* Sleeps while the word, of this process alone, is @value; may return sooner. */
+static inline void system_futex_wait(void *word, int value)
+{
+	system_raw(SYS_futex, word, FUTEX_WAIT_PRIVATE, value);
+}
+
+/* Wakes @most of those. */
+static inline void system_futex_wake(void *word, int most)
+{
+	system_raw(SYS_futex, word, FUTEX_WAKE_PRIVATE, most);
 }
 
 static inline int system_unlink(const char *path)

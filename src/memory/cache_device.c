@@ -27,7 +27,6 @@ void cache_device_forget(struct cache_device *device)
 		free(device->orphans);
 		device->orphans = next;
 	}
-	lock_destroy(&device->lock);
 }
 
 int cache_device_register(struct cache_device *device, uintptr_t start, uintptr_t end,

@@ -555,7 +555,6 @@ int cache_destroy(struct cache *cache)
 		cache_device_forget(&cache->devices[i]);
 	for (unsigned i = 0; i < INDEX_COUNT; i++)
 		region_index_free(&cache->indexes[i]);
-	lock_destroy(&cache->lock);
 	if (cache->pool)
 		munmap(cache->pool, cache->pool_size * sizeof(*cache->pool));
 	free(cache);

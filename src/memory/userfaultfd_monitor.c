@@ -243,8 +243,6 @@ static void userfaultfd_free(struct userfaultfd_monitor *self)
 	descriptors_close(self);
 	if (self->monitor.fork_mark)
 		fork_mark_free(self->monitor.fork_mark);
-	lock_destroy(&self->lock);
-	lock_destroy(&self->registering);
 	free(self);
 }
 

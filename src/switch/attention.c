@@ -277,10 +277,10 @@ static enum attend attend(struct socket *socket)
  */
 static bool lock_to_look(struct socket *socket, bool must)
 {
-	if (pthread_mutex_trylock(&socket->lock)) {
+	if (!light_lock_try(&socket->lock)) {
 		if (!must && ++socket->attention.missed <= MISSED_MOST)
 			return false;
-		pthread_mutex_lock(&socket->lock);
+		light_lock_acquire(&socket->lock);
 	}
 	socket->attention.missed = 0;
 	return true;
@@ -305,7 +305,7 @@ static bool look_at(struct socket *socket, bool *soon)
 		list_remove(socket);
 	pthread_mutex_unlock(&lock);
 	plain = socket->state == SOCKET_PLAIN;
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 	if (plain)
 		descriptor_clear_all(socket);
 	if (result == ATTEND_SOON)

@@ -352,9 +352,9 @@ static void connect_cancelled(void *argument)
 {
 	struct socket *socket = argument;
 
-	pthread_mutex_lock(&socket->lock);
+	light_lock_acquire(&socket->lock);
 	leave_to_background(socket);
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 	socket_put(socket);
 }
 
@@ -385,14 +385,14 @@ static int wait_decided(struct socket *socket, int cancel_state)
 		left = connecting->deadline - clock_now();
 		left = left > 0 ? left : 0;
 		time = (struct timespec){ left / 1000000000, left % 1000000000 };
-		pthread_mutex_unlock(&socket->lock);
+		light_lock_release(&socket->lock);
 		pthread_cleanup_push(connect_cancelled, socket);
 		pthread_setcancelstate(cancel_state, NULL);
 		interrupted = libc_call.ppoll(&descriptor, 1, &time, NULL) < 0 && errno == EINTR &&
 			      !interrupted_call_goes_on(socket->send_timeout);
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 		pthread_cleanup_pop(0);
-		pthread_mutex_lock(&socket->lock);
+		light_lock_acquire(&socket->lock);
 		if (interrupted)
 			return -EINTR;
 	}
@@ -419,13 +419,13 @@ static int connect_known(struct socket *socket, int fd, int cancel_state)
 {
 	int result;
 
-	pthread_mutex_lock(&socket->lock);
+	light_lock_acquire(&socket->lock);
 	while (socket->state == SOCKET_CONNECTING && !socket->nonblocking) {
-		pthread_mutex_unlock(&socket->lock);
+		light_lock_release(&socket->lock);
 		result = wait_connecting(socket, fd, cancel_state);
 		if (result < 0)
 			return result;
-		pthread_mutex_lock(&socket->lock);
+		light_lock_acquire(&socket->lock);
 	}
 	result = -EISCONN;
 	if (socket->state == SOCKET_CONNECTING) {
@@ -444,7 +444,7 @@ static int connect_known(struct socket *socket, int fd, int cancel_state)
 		socket->session.error = 0;
 		socket->connecting.unreported = false;
 	}
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 	return result;
 }
 
@@ -529,7 +529,7 @@ static int connect_san(int fd, const struct sockaddr *address, socklen_t length,
 		statistic_add(STATISTIC_san_fallbacks, 1);
 		return -ERESTART;
 	}
-	pthread_mutex_lock(&socket->lock);
+	light_lock_acquire(&socket->lock);
 	if (!socket->nonblocking) {
 		result = wait_decided(socket, cancel_state);
 		if (result == 0 && socket->state == SOCKET_CONNECTED) {
@@ -538,7 +538,7 @@ static int connect_san(int fd, const struct sockaddr *address, socklen_t length,
 			if (result) {
 				socket->session.error = 0;
 				socket_state_set(socket, SOCKET_PLAIN, "the connect failed");
-				pthread_mutex_unlock(&socket->lock);
+				light_lock_release(&socket->lock);
 				descriptor_clear_all(socket);
 				socket_put(socket);
 				return result;
@@ -553,14 +553,14 @@ static int connect_san(int fd, const struct sockaddr *address, socklen_t length,
 		leave_to_background(socket);
 	}
 	if (!result && socket->state == SOCKET_PLAIN) {
-		pthread_mutex_unlock(&socket->lock);
+		light_lock_release(&socket->lock);
 		descriptor_clear_all(socket);
 		socket_put(socket);
 		return -ERESTART;
 	}
 	if (!result && socket->state == SOCKET_CLOSED)
 		result = -EBADF;	/* by another thread meanwhile */
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 	socket_put(socket);
 	return result;
 }

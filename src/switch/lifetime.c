@@ -64,7 +64,7 @@ static void disown(int fd, struct socket *socket, void *context)
 {
 	unsigned int *connections = context;
 
-	pthread_mutex_init(&socket->lock, NULL);
+	light_lock_init(&socket->lock);
 	waiter_list_init(&socket->waiters);
 	socket->attention.listed = socket->attention.attended = false;
 	socket->attention.descriptor = -1;

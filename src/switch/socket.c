@@ -37,7 +37,7 @@ struct socket *socket_new(enum socket_state state)
 	if (!socket)
 		return NULL;
 	atomic_init(&socket->references, 1);
-	pthread_mutex_init(&socket->lock, NULL);
+	light_lock_init(&socket->lock);
 	waiter_list_init(&socket->waiters);
 	socket->state = state;
 	socket->receive_timeout = socket->send_timeout = -1;
@@ -75,7 +75,6 @@ void socket_put(struct socket *socket)
 		socket_put(socket->listener);
 	if (socket->acceptor)
 		socket_put(socket->acceptor);
-	pthread_mutex_destroy(&socket->lock);
 	waiter_list_destroy(&socket->waiters);
 	free(socket);
 }
@@ -173,9 +172,9 @@ static void sleeper_cancelled(void *argument)
 	struct sleeper *sleeper = argument;
 
 	sleeper_leave(sleeper);
-	pthread_mutex_lock(&sleeper->socket->lock);
+	light_lock_acquire(&sleeper->socket->lock);
 	sleeper->socket->session.sleepers--;
-	pthread_mutex_unlock(&sleeper->socket->lock);
+	light_lock_release(&sleeper->socket->lock);
 }
 
 /* Lock not held. The thread may be cancelled if @cancel_state says so. 0, -ETIMEDOUT or -EINTR. */
@@ -242,11 +241,11 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 	do {
 		if (progress(socket, LOOKS) || session->generation != seen)
 			goto out;
-		pthread_mutex_unlock(&socket->lock);
+		light_lock_release(&socket->lock);
 		/* Whoever is to bring it about may need this processor. */
 		if (++rounds % ROUNDS_ALONE == 0)
 			sched_yield();
-		pthread_mutex_lock(&socket->lock);
+		light_lock_acquire(&socket->lock);
 	} while (clock_now() < poll_until);
 
 	/* Arm, look again, sleep. */
@@ -254,9 +253,9 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 	attention_unguard(socket);
 	provider_arm(session->provider, session->companion, WSDIRECT_ARM_ANY);
 	if (!socket_progress(socket) && session->generation == seen) {
-		pthread_mutex_unlock(&socket->lock);
+		light_lock_release(&socket->lock);
 		result = sleep_until(&sleeper, session->completion, deadline, cancel_state);
-		pthread_mutex_lock(&socket->lock);
+		light_lock_acquire(&socket->lock);
 		socket_progress(socket);
 	}
 	sleeper_leave(&sleeper);

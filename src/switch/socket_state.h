@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "light_lock.h"
 #include "session.h"
 #include "socket.h"
 
@@ -73,7 +74,7 @@ struct listening {
 
 struct socket {
 	atomic_uint references;
-	pthread_mutex_t lock;
+	struct light_lock lock;
 	int cancel_state;			/* of the thread that holds it, before it did */
 	enum socket_state state;
 
@@ -126,7 +127,7 @@ static inline void socket_lock(struct socket *socket)
 	int state;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	pthread_mutex_lock(&socket->lock);
+	light_lock_acquire(&socket->lock);
 	socket->cancel_state = state;
 }
 
@@ -134,7 +135,7 @@ static inline void socket_unlock(struct socket *socket)
 {
 	int state = socket->cancel_state;
 
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 	pthread_setcancelstate(state, NULL);
 }
 

@@ -436,10 +436,10 @@ static void one_round(void)
 	transmit(attacker, MESSAGE_HELLO);
 	/* Whoever moves it first; connect() and accept() would wait for this. */
 	while (!greeted) {
-		pthread_mutex_lock(&socket->lock);
+		light_lock_acquire(&socket->lock);
 		socket_progress(socket);
 		greeted = socket->session.established || socket->session.broken;
-		pthread_mutex_unlock(&socket->lock);
+		light_lock_release(&socket->lock);
 	}
 	for (int i = 0; i < 3; i++) {
 		programs[i] = (struct program){ socket, next_random(&random_state) | 1 };

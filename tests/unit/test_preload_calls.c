@@ -697,9 +697,9 @@ static bool somebody_sleeps(struct socket *socket)
 {
 	bool sleeping;
 
-	pthread_mutex_lock(&socket->lock);
+	light_lock_acquire(&socket->lock);
 	sleeping = socket->session.sleepers;
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 	return sleeping;
 }
 

@@ -46,7 +46,7 @@ static void inject(struct socket *from, const struct forged *forged, uint32_t cu
 {
 	struct message *message;
 
-	pthread_mutex_lock(&from->lock);
+	light_lock_acquire(&from->lock);
 	message = session_compose(&from->session, forged->type, forged->flags,
 				  (uint64_t)forged->position);
 	memcpy(message->data + sizeof(struct message_header), forged->body, sizeof(forged->body));
@@ -56,7 +56,7 @@ static void inject(struct socket *from, const struct forged *forged, uint32_t cu
 	from->session.credits_owed = forged->credits;
 	from->session.credits--;
 	session_transmit(&from->session, message, 0);
-	pthread_mutex_unlock(&from->lock);
+	light_lock_release(&from->lock);
 }
 
 START_TEST(a_forged_message_resets)
@@ -107,7 +107,7 @@ START_TEST(messages_beyond_the_credits_reset)
 	struct pair pair = pair_open();
 	char buffer[16];
 
-	pthread_mutex_lock(&pair.a->lock);
+	light_lock_acquire(&pair.a->lock);
 	for (int i = 0; i < 9; i++) {
 		struct message *message = session_compose(&pair.a->session, MESSAGE_DATA, 0,
 							  (uint64_t)i);
@@ -119,7 +119,7 @@ START_TEST(messages_beyond_the_credits_reset)
 		message->end += 1;
 		session_transmit(&pair.a->session, message, 0);
 	}
-	pthread_mutex_unlock(&pair.a->lock);
+	light_lock_release(&pair.a->lock);
 	while (get(pair.b, buffer, 1, 0) > 0)
 		;
 	ck_assert(pair.b->session.broken);
@@ -151,15 +151,15 @@ START_TEST(a_push_of_another_size_than_was_offered_resets)
 	void *result;
 
 	/* As if it had been sent by the call, so that the offer is taken for what it is. */
-	pthread_mutex_lock(&pair.a->lock);
+	light_lock_acquire(&pair.a->lock);
 	pair.a->session.outgoing[0] = (struct outgoing){ .used = true, .id = 7, .length = MIB };
-	pthread_mutex_unlock(&pair.a->lock);
+	light_lock_release(&pair.a->lock);
 	inject(pair.a, &advertisement, 0);
 	pthread_create(&thread, NULL, receive_quarter, pair.b);
 	while (!offered) {
-		pthread_mutex_lock(&pair.b->lock);
+		light_lock_acquire(&pair.b->lock);
 		offered = pair.b->session.incoming[0].offered;
-		pthread_mutex_unlock(&pair.b->lock);
+		light_lock_release(&pair.b->lock);
 	}
 	memcpy(done.body + 8, &count, sizeof(count));
 	inject(pair.a, &done, 0);

@@ -77,9 +77,9 @@ static void pause_milliseconds(int time)
 static void await(struct socket *socket, const bool *value)
 {
 	for (bool there = false; !there;) {
-		pthread_mutex_lock(&socket->lock);
+		light_lock_acquire(&socket->lock);
 		there = *value;
-		pthread_mutex_unlock(&socket->lock);
+		light_lock_release(&socket->lock);
 		sched_yield();
 	}
 }
@@ -173,12 +173,12 @@ START_TEST(a_large_receive_ends_behind_its_push)
 	handle(SIGUSR1, 0);
 	sender = call_start(pair.a, true, MIB, 0);
 	await_sleeper(pair.a);
-	pthread_mutex_lock(&pair.a->lock);
+	light_lock_acquire(&pair.a->lock);
 	receiver = call_start(pair.b, false, 2 * MIB, MSG_WAITALL);
 	await(pair.b, &pair.b->session.incoming[0].offered);
 	disturb(receiver);
 	ck_assert_int_eq(receiver->result, -EINPROGRESS);
-	pthread_mutex_unlock(&pair.a->lock);
+	light_lock_release(&pair.a->lock);
 	ck_assert_int_eq(call_end(receiver), MIB);
 	ck_assert_int_eq(call_end(sender), MIB);
 	pair_attend(pair);
@@ -213,12 +213,12 @@ START_TEST(a_cancelled_large_receive_ends_first)
 	struct call *sender = call_start(pair.a, true, MIB, 0), *receiver;
 
 	await_sleeper(pair.a);
-	pthread_mutex_lock(&pair.a->lock);	/* so that the sender does not answer the offer */
+	light_lock_acquire(&pair.a->lock);	/* so that the sender does not answer the offer */
 	receiver = call_start(pair.b, false, MIB, 0);
 	await(pair.b, &pair.b->session.incoming[0].offered);
 	pthread_cancel(receiver->thread);
 	pause_milliseconds(50);
-	pthread_mutex_unlock(&pair.a->lock);
+	light_lock_release(&pair.a->lock);
 	ck_assert_int_eq(call_end(receiver), MIB);
 	ck_assert_int_eq(call_end(sender), MIB);
 	ck_assert(!pair.b->session.receiving);
@@ -260,10 +260,10 @@ START_TEST(a_receive_with_a_timeout_needs_nothing_of_the_sender)
 
 	pair.b->receive_timeout = 60000000000;
 	await_sleeper(pair.a);
-	pthread_mutex_lock(&pair.a->lock);
+	light_lock_acquire(&pair.a->lock);
 	receiver = call_start(pair.b, false, MIB, 0);
 	ck_assert_int_gt(call_end(receiver), 0);
-	pthread_mutex_unlock(&pair.a->lock);
+	light_lock_release(&pair.a->lock);
 	/* It need not be all, but the rest stays to be had. */
 	while (get(pair.b, (uint8_t[4096]){ 0 }, 4096, MSG_DONTWAIT) > 0)
 		;
@@ -297,13 +297,13 @@ START_TEST(a_silent_sender_does_not_keep_an_interrupted_receiver)
 	setting_numbers[SETTING_send_patience] = PATIENCE_MOST;
 	sender = call_start(pair.a, true, MIB, 0);
 	await_sleeper(pair.a);
-	pthread_mutex_lock(&pair.a->lock);
+	light_lock_acquire(&pair.a->lock);
 	setting_numbers[SETTING_send_patience] = PATIENCE_LEAST;
 	receiver = call_start(pair.b, false, MIB, 0);
 	await(pair.b, &pair.b->session.incoming[0].offered);
 	disturb(receiver);
 	ck_assert_int_eq(call_end(receiver), -ETIMEDOUT);
-	pthread_mutex_unlock(&pair.a->lock);
+	light_lock_release(&pair.a->lock);
 	ck_assert_int_lt(call_end(sender), 0);
 	pair_attend(pair);
 	pair_close(pair);
@@ -359,10 +359,10 @@ static void say_done(struct socket *from, uint8_t flags, uint32_t id, uint64_t c
 {
 	struct done_body body = { .id = htole32(id), .count = htole64(count) };
 
-	pthread_mutex_lock(&from->lock);
+	light_lock_acquire(&from->lock);
 	ck_assert_int_eq(session_send_control(&from->session, MESSAGE_DONE, flags, 0, &body,
 					      sizeof(body), false), 0);
-	pthread_mutex_unlock(&from->lock);
+	light_lock_release(&from->lock);
 }
 
 /*
@@ -374,16 +374,16 @@ static ssize_t end_at_second_part(struct pair pair, struct call *call)
 	bool there = false;
 
 	while (!there) {
-		pthread_mutex_lock(&pair.a->lock);
+		light_lock_acquire(&pair.a->lock);
 		there = pair.a->session.next_id > 1 || pair.a->session.broken;
-		pthread_mutex_unlock(&pair.a->lock);
+		light_lock_release(&pair.a->lock);
 		sched_yield();
 	}
 	ck_assert(!pair.a->session.broken);
-	pthread_mutex_lock(&pair.a->lock);
+	light_lock_acquire(&pair.a->lock);
 	session_reset(&pair.a->session, ECONNRESET);
 	socket_changed(pair.a);
-	pthread_mutex_unlock(&pair.a->lock);
+	light_lock_release(&pair.a->lock);
 	return call_end(call);
 }
 
@@ -408,9 +408,9 @@ static uint64_t outgoing_moved(struct socket *socket)
 {
 	uint64_t moved;
 
-	pthread_mutex_lock(&socket->lock);
+	light_lock_acquire(&socket->lock);
 	moved = socket->session.outgoing[0].moved;
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 	return moved;
 }
 
@@ -418,9 +418,9 @@ static uint64_t sent_messages(struct socket *socket)
 {
 	uint64_t sent;
 
-	pthread_mutex_lock(&socket->lock);
+	light_lock_acquire(&socket->lock);
 	sent = socket->session.messages_sent;
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 	return sent;
 }
 
@@ -443,10 +443,10 @@ START_TEST(an_answer_may_come_late)
 			 (DWORD)part, MEM_WRITE, offer.descriptor, &length, &code), 0);
 	offer.id = htole32(outgoing->id);
 	offer.descriptor_length = htole32(length);
-	pthread_mutex_lock(&pair.b->lock);
+	light_lock_acquire(&pair.b->lock);
 	ck_assert_int_eq(session_send_control(&pair.b->session, MESSAGE_OFFER, 0, 0, &offer,
 					      sizeof(offer), false), 0);
-	pthread_mutex_unlock(&pair.b->lock);
+	light_lock_release(&pair.b->lock);
 	if (part == MIB) {
 		ck_assert_int_eq(call_end(call), MIB);
 		say_done(pair.b, 0, le32toh(offer.id), 0);

@@ -252,12 +252,12 @@ START_TEST(a_stream_goes_on_behind_four_gigabytes)
 		{ pair.b, 4 * MIB, 0, false, 0, 2 },
 	};
 
-	pthread_mutex_lock(&pair.a->lock);
+	light_lock_acquire(&pair.a->lock);
 	pair.a->session.sent = UINT32_MAX - MIB;
-	pthread_mutex_unlock(&pair.a->lock);
-	pthread_mutex_lock(&pair.b->lock);
+	light_lock_release(&pair.a->lock);
+	light_lock_acquire(&pair.b->lock);
 	pair.b->session.received = UINT32_MAX - MIB;
-	pthread_mutex_unlock(&pair.b->lock);
+	light_lock_release(&pair.b->lock);
 	run_flows(flows, 2);
 	ck_assert_uint_gt(pair.b->session.received, UINT32_MAX);
 	ck_assert_int_eq(socket_shutdown(pair.a, -1, SHUT_WR), 0);
@@ -428,9 +428,9 @@ static bool is_guarded(struct socket *socket)
 {
 	bool guarded;
 
-	pthread_mutex_lock(&socket->lock);
+	light_lock_acquire(&socket->lock);
 	guarded = socket->session.guarded;
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 	return guarded;
 }
 
@@ -453,9 +453,9 @@ START_TEST(the_switch_thread_leaves_a_calling_program_alone)
 		while (get(pair.b, &byte, 1, MSG_DONTWAIT) != 1)
 			;
 		/* As a small send does that was held back. */
-		pthread_mutex_lock(&pair.b->lock);
+		light_lock_acquire(&pair.b->lock);
 		attention_soon(pair.b);
-		pthread_mutex_unlock(&pair.b->lock);
+		light_lock_release(&pair.b->lock);
 		poll(NULL, 0, 1);
 	}
 	ck_assert(!is_guarded(pair.b));

@@ -5,6 +5,7 @@
 #include "socket.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -25,8 +26,6 @@ void socket_release(void *object)
 	struct san_socket *socket = object;
 
 	free(socket->answer);
-	pthread_cond_destroy(&socket->upcalls_done);
-	pthread_mutex_destroy(&socket->lock);
 	free(socket);
 }
 
@@ -73,11 +72,25 @@ void socket_announce(struct san_socket *socket)
 
 	socket->announce_first = socket->announce_last = NULL;
 	socket->upcalls++;
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 	announce(socket->switch_handle, first);
-	pthread_mutex_lock(&socket->lock);
+	light_lock_acquire(&socket->lock);
 	if (!--socket->upcalls)
-		pthread_cond_broadcast(&socket->upcalls_done);
+		system_futex_wake(&socket->upcalls, INT_MAX);
+}
+
+/* Waits for threads that announce: what they tell the switch is told before the socket goes. */
+static void announced_all(struct san_socket *socket)
+{
+	unsigned upcalls;
+
+	socket_lock(socket);
+	while ((upcalls = socket->upcalls)) {
+		socket_unlock(socket);
+		system_futex_wait(&socket->upcalls, (int)upcalls);
+		socket_lock(socket);
+	}
+	socket_unlock(socket);
 }
 
 void socket_announce_later(struct san_socket *socket, LPWSAOVERLAPPED overlapped, int wsa_error,
@@ -160,8 +173,7 @@ struct san_socket *socket_new(int family)
 	socket->family = family;
 	socket->event = -1;
 	socket->rdma_threshold = THRESHOLD_WISH;
-	pthread_mutex_init(&socket->lock, NULL);
-	pthread_cond_init(&socket->upcalls_done, NULL);
+	light_lock_init(&socket->lock);
 	/*
 	 * The handle is in nobody's hands before this returns, but WSPCleanup finds it
 	 * in the table: the socket must be whole by then.
@@ -300,10 +312,7 @@ void socket_destroy(struct san_socket *socket, int failure)
 				  log_errno_name(error));
 	}
 
-	socket_lock(socket);
-	while (socket->upcalls)
-		pthread_cond_wait(&socket->upcalls_done, &socket->lock);
-	socket_unlock(socket);
+	announced_all(socket);
 }
 
 int san_close_socket(SOCKET s, LPINT lpErrno)

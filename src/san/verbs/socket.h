@@ -10,12 +10,12 @@
 #ifndef WSD_SAN_VERBS_SOCKET_H
 #define WSD_SAN_VERBS_SOCKET_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
 #include "device.h"
+#include "light_lock.h"
 #include "provider.h"
 #include "queue.h"
 
@@ -42,9 +42,8 @@ struct san_socket {
 	SOCKET switch_handle;		/* the switch's; 0: none yet */
 	int family;
 
-	pthread_mutex_t lock;		/* protects everything below */
-	pthread_cond_t upcalls_done;	/* upcalls fell to 0 */
-	unsigned upcalls;		/* threads that are announcing completions of this socket */
+	struct light_lock lock;		/* protects everything below */
+	unsigned upcalls;		/* threads that announce completions; see announced_all() */
 	/* Complete, to be announced at unlocking; linked through the Offset members. */
 	LPWSAOVERLAPPED announce_first, announce_last;
 	enum socket_state state;	/* written by socket_set_state() only */
@@ -113,7 +112,7 @@ void socket_announce_later(struct san_socket *socket, LPWSAOVERLAPPED overlapped
 
 static inline void socket_lock(struct san_socket *socket)
 {
-	pthread_mutex_lock(&socket->lock);
+	light_lock_acquire(&socket->lock);
 }
 
 /* Announces what was completed meanwhile to the switch. */
@@ -121,7 +120,7 @@ static inline void socket_unlock(struct san_socket *socket)
 {
 	if (socket->announce_first)
 		socket_announce(socket);
-	pthread_mutex_unlock(&socket->lock);
+	light_lock_release(&socket->lock);
 }
 
 /*
