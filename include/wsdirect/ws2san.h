@@ -86,6 +86,8 @@ typedef struct timeval *LPTIMEVAL;
 /* Ours. */
 #define WSAID_WSDIRECT_POLL \
 	{ 0x6D1E5F2B, 0x0C47, 0x4B6A, { 0x9B, 0x1D, 0x5A, 0x83, 0xE4, 0x27, 0xC6, 0x90 } }
+#define WSAID_WSDIRECT_SEND \
+	{ 0x7B1FC32A, 0xDA45, 0x40C4, { 0x8D, 0x23, 0xB2, 0xE1, 0xAA, 0xD5, 0xA0, 0x99 } }
 
 /* ------------------------------------------------------------------------ *
  * Functions of the provider that the switch calls.
@@ -211,16 +213,15 @@ typedef int (WSPAPI *LPWSPENUMNETWORKEVENTS)(SOCKET s, WSAEVENT hEventObject,
  * WSPSend - send one message
  * @lpBuffers: at most WSDIRECT_MAX_BUFFERS (WSAEINVAL), registered with MEM_READ, together
  *	at most SO_MAX_MSG_SIZE bytes (WSAEMSGSIZE)
- * @lpNumberOfBytesSent: may be NULL; written only when the answer is 0
- * @dwFlags: MSG_WSDIRECT_SOLICITED, MSG_WSDIRECT_INLINE, both or 0 (WSAEOPNOTSUPP)
+ * @lpNumberOfBytesSent: ignored
+ * @dwFlags: MSG_WSDIRECT_SOLICITED or 0 (WSAEOPNOTSUPP)
  * @lpOverlapped: required (WSAEINVAL); see WSAOVERLAPPED. Internal is set to
  *	STATUS_PENDING before the request starts.
  * @lpCompletionRoutine: NULL (WSAEOPNOTSUPP)
- * Answers SOCKET_ERROR, but for MSG_WSDIRECT_INLINE; WSA_IO_PENDING means started, and only
- * then will the request complete. It takes one receive of the peer, whose buffers must hold
- * it all: otherwise the connection breaks. Requests of one socket run in order,
- * RDMA included; never refused for want of queue room. Complete when the peer's
- * adapter has the data:
+ * Answers SOCKET_ERROR; WSA_IO_PENDING means started, and only then will the request complete.
+ * It takes one receive of the peer, whose buffers must hold it all: otherwise the connection
+ * breaks. Requests of one socket run in order, RDMA included; never refused for want of queue
+ * room. Complete when the peer's adapter has the data:
  *	0			InternalHigh bytes went
  *	WSA_OPERATION_ABORTED	WSPCloseSocket
  *	WSAECONNRESET		the connection is over, whoever or whatever ended it
@@ -269,11 +270,11 @@ typedef BOOL (WSPAPI *LPWSPGETOVERLAPPEDRESULT)(SOCKET s, LPWSAOVERLAPPED lpOver
 
 /**
  * WSPGetSockOpt, WSPSetSockOpt - options of level SOL_SOCKET
- * SO_MAX_MSG_SIZE, SO_MAX_RDMA_SIZE: DWORD, get. SO_RDMA_THRESHOLD_SIZE: DWORD, get
- * and set. IPV6_V6ONLY of level IPPROTO_IPV6 (int, set, before WSPBind). Set also takes,
- * without effect, the options of ordinary TCP sockets that mean nothing to a SAN, so that the
- * switch can pass on what the application set: any of level SOL_SOCKET, IPPROTO_TCP,
- * IPPROTO_IP or IPPROTO_IPV6.
+ * SO_MAX_MSG_SIZE, SO_MAX_RDMA_SIZE: DWORD, get. SO_WSDIRECT_MAX_COPY_SIZE: DWORD, get; 0 before
+ * the adapter is known. SO_RDMA_THRESHOLD_SIZE: DWORD, get and set. IPV6_V6ONLY of level
+ * IPPROTO_IPV6 (int, set, before WSPBind). Set also takes, without effect, the options of ordinary
+ * TCP sockets that mean nothing to a SAN, so that the switch can pass on what the application set:
+ * any of level SOL_SOCKET, IPPROTO_TCP, IPPROTO_IP or IPPROTO_IPV6.
  * Errors: WSAENOPROTOOPT (get: any other; set: another level, the sizes that can only be had,
  * groups), WSAEFAULT (optval or optlen NULL, the room or the value too short).
  */
@@ -508,6 +509,21 @@ typedef int (WSPAPI *LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK)(LPVOID lpvAddress,
  */
 typedef int (WSPAPI *LPFN_WSDIRECT_POLL)(SOCKET s, DWORD dwLooks, LPINT lpErrno);
 
+/**
+ * WSDirectSend - send one small message, copied into the work request; ours
+ * @lpBuffers: the message's pieces, at most WSDIRECT_MAX_BUFFERS (WSAEINVAL), anywhere in
+ *	memory, together at most SO_WSDIRECT_MAX_COPY_SIZE bytes (WSAEMSGSIZE)
+ * @dwFlags: MSG_WSDIRECT_SOLICITED or 0 (WSAEOPNOTSUPP)
+ * The cheapest way for a small one: nothing is registered, the buffers are the caller's again
+ * when it returns, and there is no completion. It goes out in its order among the requests of the
+ * socket; that the peer's adapter has it is known when a later one of WSPSend is complete.
+ * Returns 0, or SOCKET_ERROR, and nothing was sent: WSAEWOULDBLOCK, the device's queue has no
+ * room (WSDirectPoll finds what has left it), or earlier requests wait for some, so use WSPSend,
+ * which waits too; or as WSPSend.
+ */
+typedef int (WSPAPI *LPFN_WSDIRECT_SEND)(SOCKET s, const WSABUF *lpBuffers, DWORD dwBufferCount,
+					 DWORD dwFlags, LPINT lpErrno);
+
 /* ------------------------------------------------------------------------ *
  * Up-calls: functions of the switch that the provider calls.
  * The provider holds no lock while it calls one.
@@ -618,16 +634,8 @@ int WSPAPI WSPStartupEx(WORD wVersionRequested, LPWSPDATA lpWSPData,
 /* A condition function's answer: not for us; the peer shall try TCP. */
 #define CF_WSDIRECT_DECLINE	0x0100
 
-/*
- * dwFlags of WSPSend.
- * SOLICITED: wakes a peer that is armed WSDIRECT_ARM_SOLICITED.
- * INLINE: a message that fits into the work request itself is copied there. The handles of
- *	its buffers are not looked at, and a polled request may be complete at once: WSPSend
- *	answers 0. That the peer's adapter has the data is then known only from a later request
- *	without this flag, since requests complete in order. A longer message is sent as usual.
- */
+/* dwFlags of WSPSend and WSDirectSend: wakes a peer that is armed WSDIRECT_ARM_SOLICITED. */
 #define MSG_WSDIRECT_SOLICITED	0x01000000
-#define MSG_WSDIRECT_INLINE	0x02000000
 
 /*
  * out: int, a descriptor that becomes readable when an armed socket has a completion; when

@@ -256,6 +256,7 @@ typedef struct WSPData {
 #define SO_MAX_MSG_SIZE		0x2003	/* DWORD, get: bytes one WSPSend may carry */
 #define SO_MAX_RDMA_SIZE	0x700D	/* DWORD, get: bytes one RDMA request may move */
 #define SO_RDMA_THRESHOLD_SIZE	0x700E	/* DWORD, get and set: from here on RDMA pays */
+#define SO_WSDIRECT_MAX_COPY_SIZE 0x7F01	/* ours; DWORD, get: bytes one WSDirectSend may carry */
 
 /* Control codes (WSPIoctl): direction, family, number. */
 

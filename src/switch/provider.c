@@ -149,6 +149,8 @@ static bool load(struct provider *provider)
 	provider->rdma_read = (LPFN_WSPRDMAREAD)(uintptr_t)extension(provider, (GUID)WSAID_RDMAREAD);
 	provider->poll = (LPFN_WSDIRECT_POLL)(uintptr_t)
 		extension(provider, (GUID)WSAID_WSDIRECT_POLL);
+	provider->send_copied = (LPFN_WSDIRECT_SEND)(uintptr_t)
+		extension(provider, (GUID)WSAID_WSDIRECT_SEND);
 	provider->memory_released = (LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK)(uintptr_t)
 		extension(provider, (GUID)WSAID_MEMORYREGISTRATIONCACHECALLBACK);
 	if (!provider->register_memory || !provider->deregister_memory ||

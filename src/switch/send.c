@@ -85,6 +85,18 @@ static NOT_INLINE ssize_t send_to_nobody(struct socket *socket, size_t size)
 
 /* ---- in messages ---- */
 
+/* The provider copies the program's bytes, and the header before them. */
+static bool send_copied(struct session *session, const struct iovec *buffer)
+{
+	struct message_header header = session_header(MESSAGE_DATA, 0, session->sent);
+	const WSABUF pieces[] = {
+		{ sizeof(header), (char *)&header },
+		{ (ULONG)buffer->iov_len, buffer->iov_base },
+	};
+
+	return session_transmit_copied(session, pieces, 2);
+}
+
 /*
  * The usual small send: one buffer that fits into a message, which may go out at once. It
  * does so before anybody looks at what has come: the peer may be waiting for it, and the
@@ -92,23 +104,25 @@ static NOT_INLINE ssize_t send_to_nobody(struct socket *socket, size_t size)
  */
 static ssize_t send_at_once(struct session *session, const struct iovec *buffer)
 {
-	size_t size = buffer->iov_len;
-	struct message *message;
+	size_t size = buffer->iov_len, whole = sizeof(struct message_header) + size;
 
 	if (session->open || !session->free || session->exclusive || session->broken ||
 	    session->refused || session->finished_sent || session->credits <= CREDITS_CONTROL ||
 	    session_collects(session))
 		return 0;
 	if (!size || size >= setting_number(SETTING_rdma_threshold) ||
-	    size > session_message_limit(session, session->free) - sizeof(struct message_header) ||
+	    whole > session_message_limit(session, session->free) ||
 	    program_readable(buffer->iov_base, size) < size)
 		return 0;
-	message = session_compose(session, MESSAGE_DATA, 0, session->sent);
-	memcpy(message->data + message->end, buffer->iov_base, size);
-	message->end += (uint32_t)size;
+	if (whole > session->copied_most || !send_copied(session, buffer)) {
+		struct message *message = session_compose(session, MESSAGE_DATA, 0, session->sent);
+
+		memcpy(message->data + message->end, buffer->iov_base, size);
+		message->end = (uint32_t)whole;
+		session_transmit_data(session, message);
+	}
 	session->sent += size;
 	statistic_add(STATISTIC_bytes_sent_message, size);
-	session_transmit_data(session, message);
 	return (ssize_t)size;
 }
 

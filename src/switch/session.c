@@ -72,6 +72,14 @@ static uint32_t next_message_limit(struct session *session)
 	return session->peer_message_size;
 }
 
+/* The message with these bytes left: what it told the peer is told. */
+static void transmitted(struct session *session)
+{
+	session->credits_peer += session->credits_owed;
+	session->credits_owed = 0;
+	session->messages_sent++;
+}
+
 void session_transmit(struct session *session, struct message *message, DWORD flags)
 {
 	struct message_header *header = (struct message_header *)message->data;
@@ -80,9 +88,7 @@ void session_transmit(struct session *session, struct message *message, DWORD fl
 	DWORD bytes;
 
 	header->credits = htole16((uint16_t)session->credits_owed);
-	session->credits_peer += session->credits_owed;
-	session->credits_owed = 0;
-	session->messages_sent++;
+	transmitted(session);
 	message->next = NULL;
 	message->overlapped.Internal = STATUS_PENDING;
 	message->overlapped.hEvent = POLLED;
@@ -94,10 +100,6 @@ void session_transmit(struct session *session, struct message *message, DWORD fl
 		return;
 	}
 	statistic_add(STATISTIC_messages_sent, 1);
-	if (!result) {
-		session_free_push(session, message);
-		return;
-	}
 	if (session->sending_last)
 		session->sending_last->next = message;
 	else
@@ -111,19 +113,14 @@ struct message *session_compose(struct session *session, enum message_type type,
 				uint64_t position)
 {
 	struct message *message;
-	struct message_header *header;
 
 	next_message_limit(session);
 	message = session_free_pop(session);
 	if (!message)
 		return NULL;
-	header = (struct message_header *)message->data;
-	*header = (struct message_header){
-		.type = (uint8_t)type, .flags = flags,
-		.position = htole32((uint32_t)position),
-	};
+	*(struct message_header *)message->data = session_header(type, flags, position);
 	message->begin = 0;
-	message->end = sizeof(*header);
+	message->end = sizeof(struct message_header);
 	return message;
 }
 
@@ -204,12 +201,37 @@ void session_done(struct session *session, uint8_t flags, uint32_t id, uint64_t 
 	send_done_queue(session);
 }
 
+/* Takes the credit of a message with data, and says with which flags it is to go. */
+static DWORD data_flags(struct session *session)
+{
+	/* Out of credits: the peer must act for us to go on, wherever its program is. */
+	return --session->credits <= CREDITS_CONTROL ? MSG_WSDIRECT_SOLICITED : 0;
+}
+
+bool session_transmit_copied(struct session *session, const WSABUF *pieces, DWORD count)
+{
+	struct message_header *header = (struct message_header *)pieces[0].buf;
+	int error;
+
+	header->credits = htole16((uint16_t)session->credits_owed);
+	if (session->provider->send_copied(session->companion, pieces, count, data_flags(session),
+					   &error)) {
+		session->credits++;
+		return false;
+	}
+	transmitted(session);
+	statistic_add(STATISTIC_messages_sent, 1);
+	return true;
+}
+
 void session_transmit_data(struct session *session, struct message *message)
 {
-	session->credits--;
-	/* Out of credits: the peer must act for us to go on, wherever its program is. */
-	session_transmit(session, message, session->credits <= CREDITS_CONTROL ?
-			 MSG_WSDIRECT_SOLICITED | MSG_WSDIRECT_INLINE : MSG_WSDIRECT_INLINE);
+	WSABUF whole = { message->end, (char *)message->data };
+
+	if (message->end <= session->copied_most && session_transmit_copied(session, &whole, 1))
+		session_free_push(session, message);
+	else
+		session_transmit(session, message, data_flags(session));
 }
 
 /*
@@ -303,6 +325,12 @@ int session_open(struct session *session, struct provider *provider, SOCKET comp
 	session->provider = provider;
 	session->companion = companion;
 	session->poll_time = poll_time_least();
+	if (provider->send_copied)
+		session->copied_most = provider_limit(provider, companion,
+						      SO_WSDIRECT_MAX_COPY_SIZE);
+	/* Then no peer's buffers can be too small. */
+	if (session->copied_most > MESSAGE_SIZE_LEAST)
+		session->copied_most = MESSAGE_SIZE_LEAST;
 	pool = session_pool_new(session, credits + CREDIT_RESERVE + SEND_BUFFERS, size);
 	if (!pool)
 		return -ENOBUFS;

@@ -149,6 +149,7 @@ struct session {
 	uint64_t sent;			/* stream bytes given out */
 	uint64_t taken;			/* signs that the peer takes what we send */
 	bool exclusive;			/* a thread waits for its advertisement, the stream's last part */
+	uint32_t copied_most;		/* messages up to this size the provider copies at once */
 	uint32_t credits, credits_total;
 	bool collect;			/* small sends may wait for others: no TCP_NODELAY */
 	uint64_t messages_sent;
@@ -279,6 +280,15 @@ static inline void session_flush(struct session *session)
 /* Is anything of ours not yet with the peer (messages, staged data, FIN)? */
 bool session_draining(const struct session *session);
 
+/* The header, but for what session_transmit() and its like fill in. */
+static inline struct message_header session_header(enum message_type type, uint8_t flags,
+						   uint64_t position)
+{
+	return (struct message_header){
+		.type = (uint8_t)type, .flags = flags, .position = htole32((uint32_t)position),
+	};
+}
+
 /*
  * Starts a message in a free send buffer: header in place, end behind it. The
  * caller owns it until session_transmit(). NULL: no buffer is free now.
@@ -309,11 +319,14 @@ static inline void session_free_push(struct session *session, struct message *me
  * WSPSend. Takes it over.
  */
 void session_transmit(struct session *session, struct message *message, DWORD flags);
-/*
- * The same for DATA, which takes one of the credits beyond CREDITS_CONTROL. A small message is
- * over with this: only the FIN behind it tells when the peer has it.
- */
+/* The same for DATA, which takes one of the credits beyond CREDITS_CONTROL. */
 void session_transmit_data(struct session *session, struct message *message);
+/*
+ * The same for DATA of session->copied_most bytes at most, from anywhere in memory: @pieces, of
+ * which the first begins with the header. False: nothing was sent, it must go the way above.
+ * It is over with this: only the FIN behind it tells when the peer has it.
+ */
+bool session_transmit_copied(struct session *session, const WSABUF *pieces, DWORD count);
 /* Sends a message with a body, which costs a credit. -EAGAIN: no credit or buffer now. */
 int session_send_control(struct session *session, enum message_type type, uint8_t flags,
 			 uint64_t position, const void *body, uint32_t length, bool data);

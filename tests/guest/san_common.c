@@ -21,6 +21,7 @@ LPFN_WSPREGISTERMEMORY san_register;
 LPFN_WSPDEREGISTERMEMORY san_deregister;
 LPFN_WSPREGISTERRDMAMEMORY san_expose;
 LPFN_WSPDEREGISTERRDMAMEMORY san_hide;
+LPFN_WSDIRECT_SEND san_send_copied;
 LPFN_WSPRDMAREAD san_read;
 LPFN_WSPRDMAWRITE san_write;
 LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK san_memory_released;
@@ -146,6 +147,7 @@ int san_startup(void)
 	san_memory_released = (LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK)(uintptr_t)
 		extension((GUID)WSAID_MEMORYREGISTRATIONCACHECALLBACK);
 	poll_function = (LPFN_WSDIRECT_POLL)(uintptr_t)extension((GUID)WSAID_WSDIRECT_POLL);
+	san_send_copied = (LPFN_WSDIRECT_SEND)(uintptr_t)extension((GUID)WSAID_WSDIRECT_SEND);
 	return 0;
 }
 

@@ -120,59 +120,58 @@ static void messages(struct san_pair *pair)
 }
 
 /*
- * MSG_WSDIRECT_INLINE: a small message needs no registered buffer, and is complete at once but
- * for one now and then; any other is sent as without it.
+ * WSDirectSend: pieces from anywhere make a message, the last one is as good as the first, and
+ * what cannot go is refused before anything went.
  */
 static void copied(struct san_pair *pair)
 {
 	unsigned char *area = memory(8192);
 	HANDLE server = san_registered(pair->server, area, 8192, MEM_WRITE);
-	WSAOVERLAPPED sent = { .hEvent = POLLED }, received = { .hEvent = POLLED };
+	WSAOVERLAPPED received = { .hEvent = POLLED };
 	unsigned char bytes[4096];
-	WSABUFEX buffer = { 4096, (char *)bytes, NULL };
-	unsigned at_once = 0;
-	int error, result, before;
-	DWORD count;
+	WSABUF pieces[WSDIRECT_MAX_BUFFERS + 1];
+	int error, length = sizeof(DWORD);
+	DWORD most = 0, count;
 
-	san.lpWSPSend(pair->client, &buffer, 1, NULL, MSG_WSDIRECT_INLINE, &sent, NULL, NULL,
-		      &error);
-	check_error(error, WSAEINVAL);
-	for (unsigned size = 0; size <= 128; size++) {
-		buffer.len = size;
-		san.lpWSPSend(pair->client, &buffer, 1, NULL, 0, &sent, NULL, NULL, &error);
-		check_error(error, WSAEINVAL);
+	check(!san.lpWSPGetSockOpt(pair->client, SOL_SOCKET, SO_WSDIRECT_MAX_COPY_SIZE,
+				   (char *)&most, &length, &error) && most >= 64);
+	check(most < sizeof(bytes));
+	for (DWORD size = 0; size <= most; size++) {
+		DWORD first = size / 3, second = size / 2;
+
 		fill(bytes, sizeof(bytes), size);
+		pieces[0] = (WSABUF){ first, (char *)bytes };
+		pieces[1] = (WSABUF){ second - first, (char *)bytes + first };
+		pieces[2] = (WSABUF){ 0, NULL };
+		pieces[3] = (WSABUF){ size - second, (char *)bytes + second };
 		san_post(pair->server, area, 8192, server, &received);
-		sent.Internal = STATUS_PENDING;
-		count = 4711;
-		result = san.lpWSPSend(pair->client, &buffer, 1, &count,
-				       MSG_WSDIRECT_INLINE | (size & 1 ? MSG_WSDIRECT_SOLICITED : 0),
-				       &sent, NULL, NULL, &error);
-		check_error(count, result ? 4711 : size);
-		check(result ? error == WSA_IO_PENDING : !WSA_OVERLAPPED_PENDING(&sent));
-		at_once += !result;
-		/* It was copied: from here on the buffer is the caller's again. */
+		check(!san_send_copied(pair->client, pieces, size ? WSDIRECT_MAX_BUFFERS : 0,
+				       size & 1 ? MSG_WSDIRECT_SOLICITED : 0, &error));
+		/* It was copied: from here on the buffers are the caller's again. */
 		fill(bytes, sizeof(bytes), size + 1);
-		check_error(san_wait(pair->client, &sent, &count), 0);
-		check_error(count, size);
 		check_error(san_wait(pair->server, &received, &count), 0);
 		check_error(count, size);
 		fill(bytes, sizeof(bytes), size);
 		check(!memcmp(area, bytes, count));
+		/* Makes room in the queue. */
+		check_error(san_poll(pair->client), 0);
 	}
-	check(at_once > 64 && at_once < 129);
 
-	/* An up-call was asked for: it comes, later. */
-	before = san_completions;
-	san_post(pair->server, area, 8192, server, &received);
-	sent.hEvent = NULL;
-	san.lpWSPSend(pair->client, &buffer, 1, NULL, MSG_WSDIRECT_INLINE, &sent, NULL, NULL,
-		      &error);
-	check_error(error, WSA_IO_PENDING);
-	check_error(san_wait(pair->client, &sent, &count), 0);
-	check_error(san_wait(pair->server, &received, &count), 0);
-	while (san_completions == before)
-		usleep(1000);
+	pieces[0] = (WSABUF){ most + 1, (char *)bytes };
+	check(san_send_copied(pair->client, pieces, 1, 0, &error) == SOCKET_ERROR);
+	check_error(error, WSAEMSGSIZE);
+	pieces[0].len = pieces[1].len = UINT32_MAX;
+	check(san_send_copied(pair->client, pieces, 2, 0, &error) == SOCKET_ERROR);
+	check_error(error, WSAEMSGSIZE);
+	check(san_send_copied(pair->client, pieces, WSDIRECT_MAX_BUFFERS + 1, 0, &error) ==
+	      SOCKET_ERROR);
+	check_error(error, WSAEINVAL);
+	check(san_send_copied(pair->client, NULL, 1, 0, &error) == SOCKET_ERROR);
+	check_error(error, WSAEFAULT);
+	check(san_send_copied(pair->client, pieces, 1, 1, &error) == SOCKET_ERROR);
+	check_error(error, WSAEOPNOTSUPP);
+	check(san_send_copied(INVALID_SOCKET, pieces, 1, 0, &error) == SOCKET_ERROR);
+	check_error(error, WSAENOTSOCK);
 	check(!san_deregister(pair->server, server, &error));
 	munmap(area, 8192);
 }

@@ -57,14 +57,14 @@ struct exposed {
 	DWORD live;
 };
 
-#define INLINE_MOST	128	/* complete at once if the caller allows it, as real devices do */
+#define COPY_MOST	128	/* of WSDirectSend, as real devices have it */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int exposed_count;
 static DWORD most_registered = UINT32_MAX;
 static struct exposed table[4096];
 static struct end *listeners;
-bool loopback_connects, loopback_silent, loopback_port_taken;
+bool loopback_connects, loopback_silent, loopback_port_taken, loopback_full;
 int loopback_port_contended;
 
 static struct end *end_of(SOCKET socket)
@@ -145,43 +145,76 @@ static void poll_end(struct end *end)
 	}
 }
 
+static bool gone(const struct end *end)
+{
+	return !end->peer || end->peer->closed;
+}
+
+static void post_letter(struct end *end, const WSABUF *pieces, DWORD count, DWORD flags)
+{
+	struct letter *letter, **link = &end->peer->letters;
+	size_t size = 0;
+
+	for (DWORD i = 0; i < count; i++)
+		size += pieces[i].len;
+	letter = malloc(sizeof(*letter) + size);
+	letter->next = NULL;
+	letter->size = 0;
+	letter->solicited = flags & MSG_WSDIRECT_SOLICITED;
+	for (DWORD i = 0; i < count; i++) {
+		memcpy(letter->bytes + letter->size, pieces[i].buf, pieces[i].len);
+		letter->size += pieces[i].len;
+	}
+	while (*link)
+		link = &(*link)->next;
+	*link = letter;
+	deliver(end->peer);
+}
+
 static int loopback_send(SOCKET s, LPWSABUFEX buffers, DWORD count, LPDWORD bytes, DWORD flags,
 			 LPWSAOVERLAPPED overlapped, LPWSAOVERLAPPED_COMPLETION_ROUTINE routine,
 			 LPWSATHREADID thread, LPINT error)
 {
 	struct end *end = end_of(s);
-	struct letter *letter, **link;
-	bool copied = flags & MSG_WSDIRECT_INLINE && buffers->len <= INLINE_MOST;
+	WSABUF piece = { buffers->len, buffers->buf };
 
 	(void)count;
 	(void)bytes;
 	(void)routine;
 	(void)thread;
 	pthread_mutex_lock(&lock);
-	if (!end->peer || end->peer->closed) {
-		copied = false;
+	if (gone(end)) {
 		finish_later(end, overlapped, WSAECONNRESET, 0);
 	} else {
-		letter = malloc(sizeof(*letter) + buffers->len);
-		letter->next = NULL;
-		letter->size = buffers->len;
-		letter->solicited = flags & MSG_WSDIRECT_SOLICITED;
-		memcpy(letter->bytes, buffers->buf, buffers->len);
-		link = &end->peer->letters;
-		while (*link)
-			link = &(*link)->next;
-		*link = letter;
-		deliver(end->peer);
-		if (copied)
-			complete(end, overlapped, 0, buffers->len);
-		else
-			finish_later(end, overlapped, 0, buffers->len);
+		post_letter(end, &piece, 1, flags);
+		finish_later(end, overlapped, 0, buffers->len);
 	}
 	pthread_mutex_unlock(&lock);
-	if (copied)
-		return 0;
 	*error = WSA_IO_PENDING;
 	return SOCKET_ERROR;
+}
+
+static int loopback_send_copied(SOCKET s, const WSABUF *buffers, DWORD count, DWORD flags,
+				LPINT error)
+{
+	struct end *end = end_of(s);
+	size_t size = 0;
+	int result = 0;
+
+	for (DWORD i = 0; i < count; i++)
+		size += buffers[i].len;
+	pthread_mutex_lock(&lock);
+	if (size > COPY_MOST)
+		result = WSAEMSGSIZE;
+	else if (loopback_full)
+		result = WSAEWOULDBLOCK;
+	else if (gone(end))
+		result = WSAECONNRESET;
+	else
+		post_letter(end, buffers, count, flags);
+	pthread_mutex_unlock(&lock);
+	*error = result;
+	return result ? SOCKET_ERROR : 0;
 }
 
 static int loopback_recv(SOCKET s, LPWSABUFEX buffers, DWORD count, LPDWORD bytes, LPDWORD flags,
@@ -375,11 +408,10 @@ static int loopback_close(SOCKET s, LPINT error)
 
 static int loopback_option(SOCKET s, int level, int name, char *value, LPINT length, LPINT error)
 {
-	DWORD size = 256 * 1024;
+	DWORD size = name == SO_WSDIRECT_MAX_COPY_SIZE ? COPY_MOST : 256 * 1024;
 
 	(void)s;
 	(void)level;
-	(void)name;
 	(void)error;
 	memcpy(value, &size, sizeof(size));
 	*length = sizeof(size);
@@ -565,7 +597,8 @@ struct provider loopback_provider = {
 	},
 	.register_memory = loopback_register, .deregister_memory = loopback_deregister,
 	.register_rdma_memory = loopback_expose, .deregister_rdma_memory = loopback_hide,
-	.rdma_write = loopback_write, .rdma_read = loopback_read, .memory = -1,
+	.rdma_write = loopback_write, .rdma_read = loopback_read,
+	.send_copied = loopback_send_copied, .memory = -1,
 };
 
 void loopback_pair(SOCKET *one, SOCKET *other)

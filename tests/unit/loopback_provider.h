@@ -20,9 +20,9 @@ void loopback_limit_registrations(DWORD most);
 void loopback_refuse_registrations(SOCKET s, bool refuse);
 /*
  * It has every address and so connects; what connects gets no answer; others listen on every
- * port. All are off at first.
+ * port; small messages find no room to be copied to. All are off at first.
  */
-extern bool loopback_connects, loopback_silent, loopback_port_taken;
+extern bool loopback_connects, loopback_silent, loopback_port_taken, loopback_full;
 /* So many times others are bound to a port when it is to be listened on. */
 extern int loopback_port_contended;
 extern struct provider loopback_provider;

@@ -76,7 +76,7 @@ START_TEST(messages_are_aligned_whatever_size_the_peer_asks_for)
 	static const struct forged odd = { "buffers of 4099 bytes", MESSAGE_BUFFERS, 0, 0, 0, 16,
 					   { 1, 0, 0, 0, 0, 0, 0, 0, 4099 & 255, 4099 >> 8 } };
 	struct pair pair = pair_open();
-	char buffer[16] = "0123456789abcdef";
+	char buffer[200] = "more than the provider copies";
 
 	inject(pair.b, &odd, 0);
 	/* Takes the message in; what is sent after it makes use of it. */

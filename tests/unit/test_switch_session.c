@@ -113,6 +113,27 @@ START_TEST(small_messages_arrive)
 }
 END_TEST
 
+/* Now the provider copies a small message, now it has no room and gets it the other way. */
+START_TEST(small_messages_go_either_way)
+{
+	struct pair pair = pair_open();
+	uint8_t data[300], back[sizeof(data)];
+	uint64_t position = 0;
+
+	for (size_t size = 1; size <= sizeof(data); size++) {
+		loopback_full = size % 3 == 0;
+		fill(data, size, position);
+		ck_assert_int_eq(put(pair.a, data, size, 0), size);
+		/* It is the caller's again. */
+		memset(data, 0xee, size);
+		ck_assert_int_eq(get(pair.b, back, size, MSG_WAITALL), size);
+		compare(back, size, position);
+		position += size;
+	}
+	pair_close(pair);
+}
+END_TEST
+
 /* With TCP_NODELAY each small send is a message, until the peer is seen to be behind. */
 START_TEST(small_sends_collect_while_half_of_the_credits_are_out)
 {
@@ -618,6 +639,7 @@ int main(void)
 	switch_open();
 	tcase_set_timeout(stream, 60);
 	tcase_add_test(stream, small_messages_arrive);
+	tcase_add_test(stream, small_messages_go_either_way);
 	tcase_add_test(stream, small_sends_collect_while_half_of_the_credits_are_out);
 	tcase_add_test(stream, peek_leaves_the_bytes);
 	tcase_add_loop_test(stream, streams_arrive_whole_and_in_order, 0,

@@ -239,7 +239,7 @@ static int post_send(struct queue *queue, struct work *work)
 	request.sg_list = work->buffers;
 	request.num_sge = (int)work->count;
 	request.opcode = (enum ibv_wr_opcode)work->request.opcode;
-	request.send_flags = work->request.silent ? 0 : IBV_SEND_SIGNALED;
+	request.send_flags = IBV_SEND_SIGNALED;
 	request.imm_data = 0;
 
 	switch (work->request.opcode) {
@@ -297,38 +297,16 @@ static inline void retire(struct san_socket *socket, const struct request *reque
 	}
 }
 
-/*
- * Whoever had a message copied and polls has nothing more to learn. A signalled one among any
- * half ring of them is enough for their slots to come back before the ring is full.
- */
-static bool may_be_silent(const struct queue *queue, const struct work *work)
-{
-	return work->by_copy && work->request.bytes <= queue->inline_most &&
-	       work->request.overlapped && !request_announced(&work->request) &&
-	       queue->send.silent < queue->send.depth / 2;
-}
-
 /* There is room in the ring, which is the one for it. */
 static inline int post(struct san_socket *socket, struct ring *ring, struct work *work)
 {
 	struct queue *queue = &socket->queue;
-	LPWSAOVERLAPPED overlapped = work->request.overlapped;
-	int error;
+	int error = ring == &queue->receive ? post_receive(queue, work) : post_send(queue, work);
 
-	if (ring == &queue->receive) {
-		error = post_receive(queue, work);
-	} else {
-		work->request.silent = may_be_silent(queue, work);
-		error = post_send(queue, work);
-	}
 	if (error)
 		return error;
-	if (work->request.silent)
-		work->request.overlapped = NULL;
-	ring->silent = work->request.silent ? ring->silent + 1 : 0;
+	ring->silent = 0;
 	*ring_slot(ring, ring->tail++) = work->request;
-	if (work->request.silent)
-		socket_complete(socket, overlapped, 0, work->request.bytes);
 	return 0;
 }
 
@@ -418,6 +396,52 @@ int queue_submit(struct san_socket *socket, struct work *work)
 	/* Those of a socket that still connects: see queue_prepare(). */
 	if (request_announced(&work->request) && !queue->announced++ && queue->channel)
 		watch(socket);
+	return 0;
+}
+
+int queue_send_copied(struct san_socket *socket, const WSABUF *buffers, uint32_t count,
+		      bool solicited)
+{
+	struct queue *queue = &socket->queue;
+	struct ring *ring = &queue->send;
+	struct ibv_sge pieces[WSDIRECT_MAX_BUFFERS];
+	struct ibv_send_wr message, *bad;
+	struct request *request;
+	uint64_t bytes = 0;
+	int error;
+
+	for (uint32_t i = 0; i < count; i++) {
+		pieces[i].addr = (uintptr_t)buffers[i].buf;
+		pieces[i].length = buffers[i].len;
+		bytes += buffers[i].len;
+	}
+	if (bytes > queue->inline_most)
+		return WSAEMSGSIZE;
+	if (!ring->open || ring->waiting_first || ring_full(ring))
+		return WSAEWOULDBLOCK;
+	request = ring_slot(ring, ring->tail);
+	/* A signalled one in half a ring is enough for the slots to come back before it is full. */
+	request->silent = ring->silent < ring->depth / 2;
+	message.wr_id = ring->tail;
+	message.next = NULL;
+	message.sg_list = pieces;
+	message.num_sge = (int)count;
+	message.opcode = IBV_WR_SEND;
+	message.send_flags = IBV_SEND_INLINE | (request->silent ? 0 : IBV_SEND_SIGNALED) |
+			     (solicited ? IBV_SEND_SOLICITED : 0);
+	message.imm_data = 0;
+	error = ibv_post_send(queue->qp, &message, &bad);
+	if (error) {
+		socket_break(socket, WSAENETDOWN, "the device takes no requests");
+		return WSAENETDOWN;
+	}
+	request->overlapped = NULL;
+	request->bytes = (uint32_t)bytes;
+	request->held = 0;
+	request->opcode = IBV_WR_SEND;
+	request->finished = NULL;
+	ring->silent = request->silent ? ring->silent + 1 : 0;
+	ring->tail++;
 	return 0;
 }
 

@@ -8,9 +8,9 @@
  * every idle connection pays for them, and nothing is refused for want of room.
  * Requests of a direction reach the device in the order they were made.
  * Completions of a direction come in order: the oldest slot is always the next to complete.
- * A message that was copied into its work request is complete for its owner at once, and the
- * device is asked to signal only now and then one of them, which frees the slots of those
- * before it, too. All other work requests are signalled.
+ * A message of WSDirectSend has no completion for its owner, and the device is asked to signal
+ * only now and then one of them, which frees the slots of those before it, too. All other work
+ * requests are signalled.
  *
  * All functions with the socket's lock held, unless they say otherwise. A request
  * that completes and wants an up-call is announced by socket_unlock().
@@ -30,7 +30,7 @@ struct device;
 
 /* A request as the device has it. */
 struct request {
-	LPWSAOVERLAPPED overlapped;	/* NULL: our own business (windows) */
+	LPWSAOVERLAPPED overlapped;	/* NULL: our own business (windows), or nobody's (copied) */
 	struct registration *registrations[WSDIRECT_MAX_BUFFERS];	/* held until complete */
 	uint32_t bytes;
 	uint8_t held;			/* registrations */
@@ -48,7 +48,6 @@ struct work {
 	struct ibv_sge buffers[WSDIRECT_MAX_BUFFERS];
 	uint32_t count;			/* buffers */
 	bool solicited;
-	bool by_copy;			/* if it fits into the work request: MSG_WSDIRECT_INLINE */
 	uint32_t key;			/* remote key; new key of a bind; key to invalidate */
 	uint64_t remote_address;
 	struct ibv_mw *window;		/* bind: the window, the region and its part */
@@ -72,7 +71,7 @@ static inline void work_init(struct work *work, uint8_t opcode)
 	work->request.silent = false;
 	work->request.finished = NULL;
 	work->count = 0;
-	work->solicited = work->by_copy = false;
+	work->solicited = false;
 }
 
 struct ring {
@@ -115,9 +114,12 @@ int queue_start(struct san_socket *socket);
 /*
  * Hands the request to the device, or keeps it until there is room. Takes over
  * the references on registrations, but not @work. 0 or -errno; then nothing was taken.
- * A silent one is complete when this returns.
  */
 int queue_submit(struct san_socket *socket, struct work *work);
+
+/* WSDirectSend; a WSA code. If the device does not take it the socket is broken. */
+int queue_send_copied(struct san_socket *socket, const WSABUF *buffers, uint32_t count,
+		      bool solicited);
 
 /*
  * Completes what the device has completed. Returns the number. When the device is lost,

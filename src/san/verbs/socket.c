@@ -528,6 +528,9 @@ int san_get_sock_opt(SOCKET s, int level, int optname, char *optval, LPINT optle
 	case SO_MAX_RDMA_SIZE:
 		value = RDMA_MOST;
 		break;
+	case SO_WSDIRECT_MAX_COPY_SIZE:
+		value = socket->queue.inline_most;
+		break;
 	case SO_RDMA_THRESHOLD_SIZE:
 		value = socket->rdma_threshold;
 		break;
@@ -569,6 +572,7 @@ int san_set_sock_opt(SOCKET s, int level, int optname, const char *optval, int o
 			socket->rdma_threshold = (DWORD)value;
 	} else if (level == SOL_SOCKET &&
 		   (optname == SO_MAX_MSG_SIZE || optname == SO_MAX_RDMA_SIZE ||
+		    optname == SO_WSDIRECT_MAX_COPY_SIZE ||
 		    optname == SO_GROUP_ID || optname == SO_GROUP_PRIORITY)) {
 		error = WSAENOPROTOOPT;
 	} else if (level == IPPROTO_IPV6 && optname == IPV6_V6ONLY) {

@@ -42,8 +42,6 @@ static inline int buffers_get(const struct san_socket *socket, struct work *work
 		return WSAEMSGSIZE;
 	work->count = count;
 	request->bytes = (uint32_t)bytes;
-	if (work->by_copy && bytes <= socket->queue.inline_most)
-		return 0;
 	for (DWORD i = 0; i < count; i++) {
 		struct registration *registration =
 			registration_get(socket, &buffers[i], incoming ? MEM_WRITE : MEM_READ,
@@ -79,7 +77,7 @@ static int state_error(const struct san_socket *socket, bool receive)
 
 /*
  * The tail that all four share. @work names everything but the buffers and the
- * overlapped structure. 0 if the request is complete.
+ * overlapped structure.
  */
 static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *buffers,
 		  DWORD count, LPWSAOVERLAPPED overlapped, LPINT lpErrno)
@@ -95,7 +93,7 @@ static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *
 		__atomic_store_n(&overlapped->Internal, STATUS_PENDING, __ATOMIC_RELAXED);
 		switch (queue_submit(socket, work)) {
 		case 0:
-			error = work->request.silent ? 0 : WSA_IO_PENDING;
+			error = WSA_IO_PENDING;
 			break;
 		case -ENOMEM:
 			error = WSAENOBUFS;
@@ -105,12 +103,12 @@ static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *
 			error = WSAENETDOWN;
 			break;
 		}
-		if (error && error != WSA_IO_PENDING)
+		if (error != WSA_IO_PENDING)
 			buffers_put(&work->request);
 	}
 	socket_unlock(socket);
 	socket_put(socket);
-	return error ? fail(lpErrno, error) : 0;
+	return fail(lpErrno, error);
 }
 
 /* Arguments that are wrong whatever the socket. */
@@ -131,8 +129,9 @@ int san_send(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 	struct san_socket *socket;
 	struct work work;
 
+	(void)lpNumberOfBytesSent;
 	(void)lpThreadId;
-	if (!error && dwFlags & ~(DWORD)(MSG_WSDIRECT_SOLICITED | MSG_WSDIRECT_INLINE))
+	if (!error && dwFlags & ~(DWORD)MSG_WSDIRECT_SOLICITED)
 		error = WSAEOPNOTSUPP;
 	if (error)
 		return fail(lpErrno, error);
@@ -141,11 +140,32 @@ int san_send(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 		return SOCKET_ERROR;
 	work_init(&work, IBV_WR_SEND);
 	work.solicited = dwFlags & MSG_WSDIRECT_SOLICITED;
-	work.by_copy = dwFlags & MSG_WSDIRECT_INLINE;
-	error = submit(socket, &work, lpBuffers, dwBufferCount, lpOverlapped, lpErrno);
-	if (!error && lpNumberOfBytesSent)
-		*lpNumberOfBytesSent = work.request.bytes;
-	return error;
+	return submit(socket, &work, lpBuffers, dwBufferCount, lpOverlapped, lpErrno);
+}
+
+int san_direct_send(SOCKET s, const WSABUF *lpBuffers, DWORD dwBufferCount, DWORD dwFlags,
+		    LPINT lpErrno)
+{
+	struct san_socket *socket;
+	int error;
+
+	if (dwFlags & ~(DWORD)MSG_WSDIRECT_SOLICITED)
+		return fail(lpErrno, WSAEOPNOTSUPP);
+	if (dwBufferCount > WSDIRECT_MAX_BUFFERS)
+		return fail(lpErrno, WSAEINVAL);
+	if (dwBufferCount && !lpBuffers)
+		return fail(lpErrno, WSAEFAULT);
+	socket = socket_get(s, lpErrno);
+	if (!socket)
+		return SOCKET_ERROR;
+	socket_lock(socket);
+	error = state_error(socket, false);
+	if (!error)
+		error = queue_send_copied(socket, lpBuffers, dwBufferCount,
+					  dwFlags & MSG_WSDIRECT_SOLICITED);
+	socket_unlock(socket);
+	socket_put(socket);
+	return error ? fail(lpErrno, error) : 0;
 }
 
 int san_recv(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumberOfBytesRecvd,

@@ -40,6 +40,8 @@ int san_rdma_write(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount,
 		   LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine,
 		   LPWSATHREADID lpThreadId, LPINT lpErrno);
 int san_poll(SOCKET s, DWORD dwLooks, LPINT lpErrno);
+int san_direct_send(SOCKET s, const WSABUF *lpBuffers, DWORD dwBufferCount, DWORD dwFlags,
+		    LPINT lpErrno);
 BOOL san_get_overlapped_result(SOCKET s, LPWSAOVERLAPPED lpOverlapped, LPDWORD lpcbTransfer,
 			       BOOL fWait, LPDWORD lpdwFlags, LPINT lpErrno);
 
