@@ -516,6 +516,7 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 	struct session *session = &socket->session;
 	struct cursor cursor = { .vector = vector, .left = count };
 	bool block, peek = flags & MSG_PEEK, looked = false, interrupted = false;
+	bool usual = count == 1 && !(flags & (MSG_PEEK | MSG_TRUNC));
 	size_t total = 0, done = 0, enough, room;
 	int64_t deadline;
 	uint8_t *buffer;
@@ -544,11 +545,12 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 	/* What is here already needs no look, but for who wants to know how much it is. */
 	if (!session->chunks_first || peek)
 		socket_progress(socket);
-	if (count == 1 && !(flags & (MSG_PEEK | MSG_TRUNC)))
-		done = cursor.skip = receive_at_once(session, vector);
-	if (done && done >= enough)
-		goto out;
 	for (;;) {
+		if (usual && !done) {
+			done = cursor.skip = receive_at_once(session, vector);
+			if (done && done >= enough)
+				break;
+		}
 		if (!session->receiving) {
 			if (peek) {
 				struct incoming *next = first_advertised(session);
