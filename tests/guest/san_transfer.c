@@ -127,9 +127,10 @@ static void copied(struct san_pair *pair)
 {
 	unsigned char *area = memory(8192);
 	HANDLE server = san_registered(pair->server, area, 8192, MEM_WRITE);
-	WSAOVERLAPPED received = { .hEvent = POLLED };
+	WSAOVERLAPPED received = { .hEvent = POLLED }, sent = { .hEvent = POLLED };
 	unsigned char bytes[4096];
 	WSABUF pieces[WSDIRECT_MAX_BUFFERS + 1];
+	WSABUFEX unregistered = { 0, (char *)bytes, NULL };
 	int error, length = sizeof(DWORD);
 	DWORD most = 0, count;
 
@@ -139,6 +140,11 @@ static void copied(struct san_pair *pair)
 	for (DWORD size = 0; size <= most; size++) {
 		DWORD first = size / 3, second = size / 2;
 
+		/* However short, WSPSend wants it registered. */
+		unregistered.len = size;
+		check(san.lpWSPSend(pair->client, &unregistered, 1, NULL, 0, &sent, NULL, NULL,
+				    &error) == SOCKET_ERROR);
+		check_error(error, WSAEINVAL);
 		fill(bytes, sizeof(bytes), size);
 		pieces[0] = (WSABUF){ first, (char *)bytes };
 		pieces[1] = (WSABUF){ second - first, (char *)bytes + first };
@@ -174,6 +180,45 @@ static void copied(struct san_pair *pair)
 	check_error(error, WSAENOTSOCK);
 	check(!san_deregister(pair->server, server, &error));
 	munmap(area, 8192);
+}
+
+/* Who finds no room sends the other way, and all arrive in the order in which they were sent. */
+static void copied_or_not(struct san_pair *pair)
+{
+	enum { MESSAGES = 200, SLOT = 64 };
+	static WSAOVERLAPPED received[MESSAGES], sent[MESSAGES];
+	unsigned char *area = memory(2 * MESSAGES * SLOT), *theirs = area + MESSAGES * SLOT;
+	HANDLE client = san_registered(pair->client, area, MESSAGES * SLOT, MEM_READ);
+	HANDLE server = san_registered(pair->server, theirs, MESSAGES * SLOT, MEM_WRITE);
+	unsigned refused = 0;
+	int error;
+
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		received[i] = sent[i] = (WSAOVERLAPPED){ .hEvent = POLLED };
+		fill(area + i * SLOT, SLOT, i);
+		san_post(pair->server, theirs + i * SLOT, SLOT, server, &received[i]);
+	}
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		WSABUF piece = { SLOT, (char *)area + i * SLOT };
+
+		if (san_send_copied(pair->client, &piece, 1, 0, &error)) {
+			check_error(error, WSAEWOULDBLOCK);
+			refused++;
+			san_send_message(pair->client, piece.buf, SLOT, client, 0, &sent[i]);
+		}
+		/* Now there is room again, now there is not. */
+		if (i % 40 == 0)
+			check_error(san_poll(pair->client), 0);
+	}
+	check(refused > 0 && refused < MESSAGES);
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		check_error(san_wait(pair->client, &sent[i], NULL), 0);
+		check_error(san_wait(pair->server, &received[i], NULL), 0);
+	}
+	check(!memcmp(area, theirs, MESSAGES * SLOT));
+	check(!san_deregister(pair->client, client, &error));
+	check(!san_deregister(pair->server, server, &error));
+	munmap(area, 2 * MESSAGES * SLOT);
 }
 
 static void rdma(struct san_pair *pair)
@@ -323,6 +368,7 @@ int main(void)
 	options(&pair);
 	messages(&pair);
 	copied(&pair);
+	copied_or_not(&pair);
 	looks(&pair);
 	rdma(&pair);
 	check(san_handles == 3);
