@@ -5,6 +5,7 @@
 #include <linux/close_range.h>
 #include <linux/sched.h>
 
+#include "cancellation.h"
 #include "descriptor.h"
 #include "lifetime.h"
 #include "preload.h"
@@ -14,8 +15,11 @@ int preload_close(int fd)
 {
 	int saved = errno, result;
 
-	if (!descriptor_closing_matters(fd))
+	if (!descriptor_closing_matters(fd)) {
+		if (cancellation.plain)
+			return (int)outcome(system_close(fd), saved);
 		return libc_call.close(fd);
+	}
 	result = descriptor_closing(fd);
 	errno = saved;
 	if (libc_call.close(fd))

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "cancellation.h"
 #include "epoll.h"
 #include "lifetime.h"
 #include "preload.h"
@@ -46,6 +47,15 @@ __attribute__((destructor)) static void preload_end(void)
 {
 	stream_flush_all();
 	switch_exit();
+}
+
+int preload_pthread_setcanceltype(int type, int *old)
+{
+	int error = libc_call.pthread_setcanceltype(type, old);
+
+	if (!error)
+		cancellation.anywhere = type == PTHREAD_CANCEL_ASYNCHRONOUS;
+	return error;
 }
 
 /* Children of servers end so, right after close(): the kernel would deliver what they sent. */

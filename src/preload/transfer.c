@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cancellation.h"
 #include "handover.h"
 #include "preload.h"
 #include "system.h"
@@ -138,6 +139,8 @@ ssize_t preload_write(int fd, const void *data, size_t size)
 		if (settled(socket, &result, saved))
 			return result;
 	}
+	if (cancellation.plain)
+		return outcome(system_write(fd, data, size), saved);
 	return libc_call.write(fd, data, size);
 }
 PRELOAD_ALIAS(__write, write)
@@ -320,6 +323,8 @@ ssize_t preload_read(int fd, void *buffer, size_t size)
 		if (settled(socket, &result, saved))
 			return result;
 	}
+	if (cancellation.plain)
+		return outcome(system_read(fd, buffer, size), saved);
 	return libc_call.read(fd, buffer, size);
 }
 PRELOAD_ALIAS(__read, read)

@@ -285,7 +285,7 @@ static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming
 	struct session *session = &socket->session;
 	uint64_t size = incoming->length - incoming->moved;
 	ssize_t moved = 0;
-	int cancel_state = socket->cancel_state;
+	int cancel_state;
 	bool direct;
 
 	if (size > room)
@@ -295,6 +295,8 @@ static NOT_INLINE ssize_t take_advertised(struct socket *socket, struct incoming
 	incoming->busy = true;
 	session->receiving = true;
 	/* A cancelled thread would leave requests on their way to its memory. */
+	socket_forbid_cancel(socket);
+	cancel_state = socket->cancel_state;
 	socket->cancel_state = PTHREAD_CANCEL_DISABLE;
 	if (direct) {
 		if (block && incoming->push && prefers_push(socket))
@@ -529,7 +531,7 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 			return -EINVAL;
 		total += vector[i].iov_len;
 	}
-	socket_lock(socket);
+	socket_lock_plain(socket);
 	block = !socket->nonblocking && !(flags & MSG_DONTWAIT);
 	if (socket->state != SOCKET_CONNECTED) {
 		result = socket->state == SOCKET_PLAIN ? -ERESTART :

@@ -549,14 +549,16 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 	struct session *session = &socket->session;
 	ssize_t done = 0;
 
-	socket_lock(socket);
+	socket_lock_plain(socket);
 	session->activity++;
 	if (count == 1 && socket->state == SOCKET_CONNECTED && !(flags & (MSG_OOB | MSG_ZEROCOPY)))
 		done = send_at_once(session, vector);
-	if (done)
+	if (done) {
 		session_post_spent(session);	/* behind the send: nobody waits for these */
-	else
+	} else {
+		socket_forbid_cancel(socket);
 		done = send_vector(socket, vector, count, flags);
+	}
 	socket_unlock(socket);
 	return done;
 }

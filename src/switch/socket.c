@@ -28,6 +28,8 @@
 #define SLEEP_BLIND		10000000 /* nanoseconds, of a thread that nobody can wake */
 #define ROUNDS_ALONE		8	/* of looks, then others may have the processor */
 
+__thread struct cancellation cancellation __attribute__((tls_model("initial-exec")));
+
 /* ---- life ---- */
 
 struct socket *socket_new(enum socket_state state)
@@ -249,6 +251,9 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 	} while (clock_now() < poll_until);
 
 	/* Arm, look again, sleep. */
+	socket->cancel_state = cancel_state;
+	socket_forbid_cancel(socket);
+	cancel_state = socket->cancel_state;
 	sleeper_enter(&sleeper, waiter_self());
 	attention_unguard(socket);
 	provider_arm(session->provider, session->companion, WSDIRECT_ARM_ANY);

@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "cancellation.h"
 #include "light_lock.h"
 #include "session.h"
 #include "socket.h"
@@ -75,7 +76,7 @@ struct listening {
 struct socket {
 	atomic_uint references;
 	struct light_lock lock;
-	int cancel_state;			/* of the thread that holds it, before it did */
+	int cancel_state;			/* of the thread that holds it, before it did; or _PLAIN */
 	enum socket_state state;
 
 	bool nonblocking;
@@ -131,12 +132,36 @@ static inline void socket_lock(struct socket *socket)
 	socket->cancel_state = state;
 }
 
+/* The same for socket_send() and socket_receive(): see cancellation.h. */
+static inline void socket_lock_plain(struct socket *socket)
+{
+	if (cancellation.anywhere) {
+		socket_lock(socket);
+		return;
+	}
+	light_lock_acquire(&socket->lock);
+	socket->cancel_state = CANCELLATION_PLAIN;
+	cancellation.plain = true;
+}
+
+/* From here to socket_unlock() the thread cannot be cancelled, whatever it calls. */
+static inline void socket_forbid_cancel(struct socket *socket)
+{
+	if (socket->cancel_state != CANCELLATION_PLAIN)
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &socket->cancel_state);
+	cancellation.plain = false;
+}
+
 static inline void socket_unlock(struct socket *socket)
 {
 	int state = socket->cancel_state;
 
 	light_lock_release(&socket->lock);
-	pthread_setcancelstate(state, NULL);
+	if (state == CANCELLATION_PLAIN)
+		cancellation.plain = false;
+	else
+		pthread_setcancelstate(state, NULL);
 }
 
 /* A new socket with one reference, or NULL. */

@@ -66,10 +66,17 @@ static struct exposed table[4096];
 static struct end *listeners;
 bool loopback_connects, loopback_silent, loopback_port_taken, loopback_full;
 int loopback_port_contended;
+void (*loopback_doorbell)(void);
 
 static struct end *end_of(SOCKET socket)
 {
 	return (struct end *)socket;
+}
+
+static void ring_doorbell(void)
+{
+	if (loopback_doorbell)
+		loopback_doorbell();
 }
 
 static void notify(struct end *end, bool solicited)
@@ -190,6 +197,7 @@ static int loopback_send(SOCKET s, LPWSABUFEX buffers, DWORD count, LPDWORD byte
 		finish_later(end, overlapped, 0, buffers->len);
 	}
 	pthread_mutex_unlock(&lock);
+	ring_doorbell();
 	*error = WSA_IO_PENDING;
 	return SOCKET_ERROR;
 }
@@ -213,6 +221,7 @@ static int loopback_send_copied(SOCKET s, const WSABUF *buffers, DWORD count, DW
 	else
 		post_letter(end, buffers, count, flags);
 	pthread_mutex_unlock(&lock);
+	ring_doorbell();
 	*error = result;
 	return result ? SOCKET_ERROR : 0;
 }
@@ -239,6 +248,7 @@ static int loopback_recv(SOCKET s, LPWSABUFEX buffers, DWORD count, LPDWORD byte
 	if (end->peer && end->peer->closed)
 		flush(end);
 	pthread_mutex_unlock(&lock);
+	ring_doorbell();
 	*error = WSA_IO_PENDING;
 	return SOCKET_ERROR;
 }

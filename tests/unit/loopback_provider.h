@@ -25,6 +25,8 @@ void loopback_refuse_registrations(SOCKET s, bool refuse);
 extern bool loopback_connects, loopback_silent, loopback_port_taken, loopback_full;
 /* So many times others are bound to a port when it is to be listened on. */
 extern int loopback_port_contended;
+/* Called by the thread that sends or posts, as a driver writes to its device; or NULL. */
+extern void (*loopback_doorbell)(void);
 extern struct provider loopback_provider;
 
 #endif

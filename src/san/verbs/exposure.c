@@ -24,6 +24,7 @@
 #include "registration_cache.h"
 #include "socket.h"
 #include "statistics.h"
+#include "system.h"
 
 #define HIDE_PATIENCE	INT64_C(3000000000)	/* nanoseconds */
 
@@ -121,7 +122,8 @@ static void wait_finished(struct san_socket *socket, struct exposure *exposure,
 			sched_yield();
 		} else {
 			pause = pause < 1000000 ? pause + 20000 : pause;
-			nanosleep(&(struct timespec){ .tv_nsec = pause }, NULL);
+			/* Not libc's: the caller may be one whom that would let be cancelled. */
+			system_raw(SYS_nanosleep, &(struct timespec){ .tv_nsec = pause }, NULL);
 		}
 		socket_lock(socket);
 	}
