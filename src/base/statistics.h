@@ -35,6 +35,7 @@
 	COUNTER(bytes_received_spilled, "bytes received that were copied into the receive buffer first") \
 	COUNTER(messages_sent, "session messages sent") \
 	COUNTER(messages_received, "session messages received") \
+	COUNTER(messages_ahead, "of them taken ahead of their completions") \
 	COUNTER(resets, "SAN connections that ended by reset") \
 	COUNTER(protocol_errors, "messages of a peer that broke the protocol") \
 	COUNTER(registrations, "memory registrations made with a device") \

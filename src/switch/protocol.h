@@ -25,6 +25,15 @@
  * order; `position` is the number of stream bytes before them, modulo 2^32: the SAN
  * neither loses nor reorders, so it only shows that both ends count alike.
  *
+ * SEALED is DATA for a few bytes, which a receiver may take from its buffer before
+ * the SAN has completed it, if the seal shows that all of it is there (see sealed.h).
+ * With mix(s, w) = t ^ (t >> 32), t = (s ^ w) * 0x9e3779b97f4a7c15 modulo 2^64, s
+ * begins as the number of stream bytes before it (all 64 bits) and is mixed with the
+ * first four bytes of the header, then with the stream bytes, eight at a time, all read as
+ * little-endian. If one to seven are left, the last word is the last eight bytes of all, or, if
+ * there are not so many, these with zeros behind. A seal that is wrong is no error:
+ * a program may change bytes while they are being sent.
+ *
  * Large data. The sender of an ADVERTISE exposes `length` bytes. The receiver
  * either
  *   pulls: reads them with WSPRdmaRead, then sends DONE(count) with the total
@@ -90,7 +99,7 @@
 #include <stdint.h>
 
 #define PROTOCOL_MAGIC		0x31445357u	/* "WSD1" */
-#define PROTOCOL_VERSION	2
+#define PROTOCOL_VERSION	3
 #define CREDITS_LEAST		4
 #define CREDITS_MOST		1024
 #define CREDITS_CONTROL		2
@@ -129,6 +138,7 @@ enum message_type {
 	MESSAGE_BUFFERS,
 	MESSAGE_FIN,
 	MESSAGE_RESET,
+	MESSAGE_SEALED,
 	MESSAGE_TYPES
 };
 
@@ -144,6 +154,17 @@ struct message_header {
 	uint32_t position;		/* DATA, ADVERTISE, FIN: stream position; otherwise 0 */
 };
 static_assert(sizeof(struct message_header) == 8, "wire layout");
+
+#define SEALED_MOST	116		/* with the header 128 bytes */
+
+/* Of SEALED, in the place of the above. */
+struct sealed_header {
+	uint8_t type;
+	uint8_t length;			/* of the stream bytes behind it, 1..SEALED_MOST */
+	uint16_t credits;
+	uint32_t seal[2];		/* the lower half first */
+};
+static_assert(sizeof(struct sealed_header) == 12, "wire layout");
 
 struct hello_body {
 	uint32_t magic;

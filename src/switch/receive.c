@@ -22,6 +22,7 @@
 #include "log.h"
 #include "program_memory.h"
 #include "restart.h"
+#include "sealed.h"
 #include "settings.h"
 #include "socket_state.h"
 #include "statistics.h"
@@ -519,7 +520,7 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 	struct cursor cursor = { .vector = vector, .left = count };
 	bool block, peek = flags & MSG_PEEK, looked = false, interrupted = false;
 	bool usual = count == 1 && !(flags & (MSG_PEEK | MSG_TRUNC));
-	size_t total = 0, done = 0, enough, room;
+	size_t total = 0, done = 0, taken = 0, enough, room;
 	int64_t deadline;
 	uint8_t *buffer;
 	ssize_t result = 0;
@@ -545,11 +546,13 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 	if (enough > total)
 		enough = total;
 	/* What is here already needs no look, but for who wants to know how much it is. */
-	if (!session->chunks_first || peek)
+	if (usual && sealed_seen(session))
+		taken = sealed_take(socket, vector);
+	if (!taken && (!session->chunks_first || peek))
 		socket_progress(socket);
 	for (;;) {
 		if (usual && !done) {
-			done = cursor.skip = receive_at_once(session, vector);
+			done = cursor.skip = taken ? taken : receive_at_once(session, vector);
 			if (done && done >= enough)
 				break;
 		}
@@ -602,7 +605,8 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 			break;
 		/* Whoever waits for an answer wants the question to be on its way. */
 		session_flush_open(session);
-		result = session_sleep(socket, deadline, true);
+		result = session_sleep_receiving(socket, deadline, usual && !done ? vector : NULL,
+						 &taken);
 		if (result == -EINTR && !done && interrupted_call_goes_on(socket->receive_timeout))
 			result = 0;
 		if (result == -ETIMEDOUT)

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "program_memory.h"
 #include "restart.h"
+#include "sealed.h"
 #include "settings.h"
 #include "socket_state.h"
 #include "statistics.h"
@@ -85,18 +86,6 @@ static NOT_INLINE ssize_t send_to_nobody(struct socket *socket, size_t size)
 
 /* ---- in messages ---- */
 
-/* The provider copies the program's bytes, and the header before them. */
-static bool send_copied(struct session *session, const struct iovec *buffer)
-{
-	struct message_header header = session_header(MESSAGE_DATA, 0, session->sent);
-	const WSABUF pieces[] = {
-		{ sizeof(header), (char *)&header },
-		{ (ULONG)buffer->iov_len, buffer->iov_base },
-	};
-
-	return session_transmit_copied(session, pieces, 2);
-}
-
 /*
  * The usual small send: one buffer that fits into a message, which may go out at once. It
  * does so before anybody looks at what has come: the peer may be waiting for it, and the
@@ -114,7 +103,8 @@ static ssize_t send_at_once(struct session *session, const struct iovec *buffer)
 	    whole > session_message_limit(session, session->free) ||
 	    program_readable(buffer->iov_base, size) < size)
 		return 0;
-	if (whole > session->copied_most || !send_copied(session, buffer)) {
+	if (sizeof(struct sealed_header) + size > session->copied_most ||
+	    !sealed_send(session, buffer->iov_base, size)) {
 		struct message *message = session_compose(session, MESSAGE_DATA, 0, session->sent);
 
 		memcpy(message->data + message->end, buffer->iov_base, size);
@@ -554,7 +544,10 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 	if (count == 1 && socket->state == SOCKET_CONNECTED && !(flags & (MSG_OOB | MSG_ZEROCOPY)))
 		done = send_at_once(session, vector);
 	if (done) {
-		session_post_spent(session);	/* behind the send: nobody waits for these */
+		/* Behind the send: nobody waits for these. */
+		if (session->ahead)
+			socket_progress(socket);
+		session_post_spent(session);
 	} else {
 		socket_forbid_cancel(socket);
 		done = send_vector(socket, vector, count, flags);

@@ -210,10 +210,8 @@ static DWORD data_flags(struct session *session)
 
 bool session_transmit_copied(struct session *session, const WSABUF *pieces, DWORD count)
 {
-	struct message_header *header = (struct message_header *)pieces[0].buf;
 	int error;
 
-	header->credits = htole16((uint16_t)session->credits_owed);
 	if (session->provider->send_copied(session->companion, pieces, count, data_flags(session),
 					   &error)) {
 		session->credits++;
@@ -228,6 +226,7 @@ void session_transmit_data(struct session *session, struct message *message)
 {
 	WSABUF whole = { message->end, (char *)message->data };
 
+	((struct message_header *)message->data)->credits = htole16((uint16_t)session->credits_owed);
 	if (message->end <= session->copied_most && session_transmit_copied(session, &whole, 1))
 		session_free_push(session, message);
 	else

@@ -24,6 +24,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "protocol.h"
 #include "provider.h"
@@ -122,6 +123,7 @@ struct session {
 
 	/* Receiving. */
 	struct message *posted_first, *posted_last;
+	size_t ahead;			/* bytes of the first posted one that were taken: see sealed.h */
 	struct chunk *chunks_first, *chunks_last;
 	struct message *spent;		/* to be posted again, which the peer is owed a credit for */
 	uint32_t spent_count;
@@ -323,8 +325,8 @@ void session_transmit(struct session *session, struct message *message, DWORD fl
 void session_transmit_data(struct session *session, struct message *message);
 /*
  * The same for DATA of session->copied_most bytes at most, from anywhere in memory: @pieces, of
- * which the first begins with the header. False: nothing was sent, it must go the way above.
- * It is over with this: only the FIN behind it tells when the peer has it.
+ * which the first begins with the header, credits and all. False: nothing was sent, it must go
+ * the way above. It is over with this: only the FIN behind it tells when the peer has it.
  */
 bool session_transmit_copied(struct session *session, const WSABUF *pieces, DWORD count);
 /* Sends a message with a body, which costs a credit. -EAGAIN: no credit or buffer now. */
@@ -337,6 +339,19 @@ void session_done(struct session *session, uint8_t flags, uint32_t id, uint64_t 
 void session_reset(struct session *session, int error);
 /* Closes the sending direction; FIN goes out when the credits allow. */
 void session_finish(struct session *session);
+
+/* The peer gives these back. False: there are not so many, and none was taken. */
+static inline bool session_credits_arrive(struct session *session, uint32_t credits)
+{
+	if (session->credits + credits > session->credits_total)
+		return false;
+	session->credits += credits;
+	if (credits) {
+		session->taken++;
+		session->large_refused = false;
+	}
+	return true;
+}
 
 /* The message was dealt with: its buffer will be posted again, and the peer be given a credit. */
 static inline void session_spent(struct session *session, struct message *message)
@@ -392,5 +407,12 @@ int session_rdma(struct socket *socket, bool write, HANDLE handle, uint8_t *addr
  * caller has set the socket's cancel_state otherwise. 0, -ETIMEDOUT, -EINTR.
  */
 int session_sleep(struct socket *socket, int64_t deadline, bool interruptible);
+
+/*
+ * The same, interruptible, for who has nothing yet and room in a writable buffer: takes a
+ * sealed message there when it sees one. *taken is its size or 0.
+ */
+int session_sleep_receiving(struct socket *socket, int64_t deadline, const struct iovec *buffer,
+			    size_t *taken);
 
 #endif

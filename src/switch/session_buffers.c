@@ -68,6 +68,8 @@ int session_post(struct session *session, struct message *message)
 	message->next = NULL;
 	message->overlapped.Internal = STATUS_PENDING;
 	message->overlapped.hEvent = POLLED;
+	/* What it held last is not to look like what comes. */
+	message->data[0] = 0;
 	if (session->provider->table.lpWSPRecv(session->companion, &buffer, 1, &bytes, &flags,
 					       &message->overlapped, NULL, NULL, &error) &&
 	    error != WSA_IO_PENDING)

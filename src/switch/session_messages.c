@@ -10,6 +10,7 @@
 
 #include "compiler.h"
 #include "log.h"
+#include "sealed.h"
 #include "session_parts.h"
 #include "settings.h"
 #include "socket_state.h"
@@ -80,21 +81,37 @@ static bool in_place(const struct session *session, const struct message_header 
 	return le32toh(header->position) == (uint32_t)session->received;
 }
 
-static const char *handle_data(struct session *session, struct message *message,
-			       const struct message_header *header, uint32_t length)
+/* A chunk holds the buffer of DATA until the program has its bytes. */
+static const char *hold(struct session *session, struct message *message, uint32_t begin,
+			uint32_t length)
 {
 	if (session->finished_received)
 		return "data after the end of its stream";
-	if (!length || !in_place(session, header))
-		return "data at the wrong position";
 	message->chunk.kind = CHUNK_MESSAGE;
-	message->begin = sizeof(struct message_header);
-	message->end = message->begin + length;
+	message->begin = begin;
+	message->end = begin + length;
 	chunk_append(session, &message->chunk, length);
 	if (message->end == message->size && !session->buffers_grown &&
 	    ++session->full_messages >= GROW_AFTER)
 		session_grow_receive(session);
 	return NULL;
+}
+
+static const char *handle_data(struct session *session, struct message *message,
+			       const struct message_header *header, uint32_t length)
+{
+	if (!length || !in_place(session, header))
+		return "data at the wrong position";
+	return hold(session, message, sizeof(*header), length);
+}
+
+static const char *handle_sealed(struct session *session, struct message *message, size_t bytes)
+{
+	const struct sealed_header *header = (const struct sealed_header *)message->data;
+
+	if (!header->length || bytes != sizeof(*header) + header->length)
+		return "a sealed message of another length than it said";
+	return hold(session, message, sizeof(*header), header->length);
 }
 
 static const char *handle_advertise(struct session *session, const struct message_header *header,
@@ -293,9 +310,10 @@ static const struct { uint32_t length; bool exact; } bodies[MESSAGE_TYPES] = {
 	[MESSAGE_CREDIT] = { 0, true },
 	[MESSAGE_FIN] = { 0, true },
 	[MESSAGE_RESET] = { 0, true },
+	[MESSAGE_SEALED] = { sizeof(struct sealed_header) - sizeof(struct message_header), false },
 };
 
-/* All but DATA. */
+/* All but DATA and SEALED. */
 static NOT_INLINE const char *handle_control(struct session *session, struct message *message)
 {
 	const struct message_header *header = (const struct message_header *)message->data;
@@ -357,19 +375,16 @@ static const char *handle_message(struct session *session, struct message *messa
 		return "a message with a body of the wrong length";
 	if (!session->established && header->type != MESSAGE_HELLO)
 		return "a message before its greeting";
-	if (session->credits + credits > session->credits_total)
+	if (!session_credits_arrive(session, credits))
 		return "more credits than there are";
-	session->credits += credits;
-	session->taken += credits > 0;
-	if (credits)
-		session->large_refused = false;
 	if (header->type != MESSAGE_HELLO && header->type != MESSAGE_CREDIT) {
 		if (!session->credits_peer)
 			return "a message without a credit";
 		session->credits_peer--;
 	}
 
-	/* A chunk holds the buffer of DATA until the program has its bytes. */
+	if (header->type == MESSAGE_SEALED)
+		return handle_sealed(session, message, bytes);
 	return header->type == MESSAGE_DATA ? handle_data(session, message, header, length) :
 					      handle_control(session, message);
 }
@@ -462,7 +477,9 @@ static void reap_receives(struct session *session)
 			continue;
 		session->messages_received++;
 		statistic_add(STATISTIC_messages_received, 1);
-		wrong = handle_message(session, message, message->overlapped.InternalHigh);
+		wrong = session->ahead ?
+			sealed_complete(session, message, message->overlapped.InternalHigh) :
+			handle_message(session, message, message->overlapped.InternalHigh);
 		if (wrong)
 			protocol_error(session, wrong);
 	}

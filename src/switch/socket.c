@@ -17,6 +17,7 @@
 #include "handover.h"
 #include "libc_calls.h"
 #include "log.h"
+#include "sealed.h"
 #include "socket_state.h"
 #include "spinner.h"
 #include "waiter.h"
@@ -25,6 +26,8 @@
 /* As POLL_GROWTH_MOST, while large data is on its way. */
 #define POLL_GROWTH_MOVING	100
 #define LOOKS			16	/* at the device between looks at the clock */
+#define LOOKS_BETWEEN		4	/* the same, of who receives, each after ... */
+#define LOOKS_SEALED		32	/* ... so many for a sealed message */
 #define SLEEP_BLIND		10000000 /* nanoseconds, of a thread that nobody can wake */
 #define ROUNDS_ALONE		8	/* of looks, then others may have the processor */
 
@@ -221,7 +224,28 @@ static int64_t poll_time_most(const struct session *session)
 	return poll_time_least() * (moving ? POLL_GROWTH_MOVING : POLL_GROWTH_MOST);
 }
 
-int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
+/*
+ * Has anything come? Looks as often as it may without a look at the clock; in between, if there
+ * is a buffer, for a sealed message for it, which is the cheapest look.
+ */
+static bool look(struct socket *socket, const struct iovec *buffer, size_t *taken)
+{
+	struct session *session = &socket->session;
+
+	if (!buffer)
+		return progress(socket, LOOKS);
+	for (int i = 0; i < LOOKS_BETWEEN; i++) {
+		for (int j = 0; j < LOOKS_SEALED && !sealed_seen(session); j++)
+			;
+		*taken = sealed_seen(session) ? sealed_take(socket, buffer) : 0;
+		if (*taken || progress(socket, 1))
+			return true;
+	}
+	return false;
+}
+
+static int sleep_or_take(struct socket *socket, int64_t deadline, bool interruptible,
+			 const struct iovec *buffer, size_t *taken)
 {
 	struct session *session = &socket->session;
 	uint64_t seen = session->generation;
@@ -241,7 +265,7 @@ int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
 	session->sleepers++;
 	session_post_spent(session);
 	do {
-		if (progress(socket, LOOKS) || session->generation != seen)
+		if (look(socket, buffer, taken) || session->generation != seen)
 			goto out;
 		light_lock_release(&socket->lock);
 		/* Whoever is to bring it about may need this processor. */
@@ -274,6 +298,18 @@ out:
 	socket->cancel_state = cancel_state;	/* others held the lock meanwhile */
 	session->sleepers--;
 	return result;
+}
+
+int session_sleep(struct socket *socket, int64_t deadline, bool interruptible)
+{
+	return sleep_or_take(socket, deadline, interruptible, NULL, NULL);
+}
+
+int session_sleep_receiving(struct socket *socket, int64_t deadline, const struct iovec *buffer,
+			    size_t *taken)
+{
+	*taken = 0;
+	return sleep_or_take(socket, deadline, true, buffer, taken);
 }
 
 /* ---- readiness ---- */

@@ -26,6 +26,7 @@
 #include "lifetime.h"
 #include "log.h"
 #include "loopback_provider.h"
+#include "sealed.h"
 #include "socket_state.h"
 #include "waiter.h"
 
@@ -227,6 +228,15 @@ static uint32_t compose(struct attacker *attacker, struct message_header *header
 		attacker->sent += length;
 		return length;
 	}
+	case MESSAGE_SEALED: {
+		uint8_t length = (uint8_t)(below(SEALED_MOST) + 1);
+
+		/* sealed_header is longer by the second half of the seal: see transmit(). */
+		memset((uint8_t *)body + 4, 7, length);
+		header->flags = length;
+		attacker->sent += length;
+		return 4 + length;
+	}
 	case MESSAGE_ADVERTISE:
 		header->position = htole32((uint32_t)perhaps(attacker->sent));
 		header->flags = (uint8_t)perhaps(one_in(2) ? ADVERTISE_PUSH : 0);
@@ -307,6 +317,13 @@ static void transmit(struct attacker *attacker, uint8_t type)
 	}
 	header->credits = htole16((uint16_t)perhaps(attacker->owed));
 	attacker->owed = 0;
+	if (type == MESSAGE_SEALED) {
+		uint64_t before = attacker->sent - header->flags;
+
+		sealed_seal((struct sealed_header *)header, perhaps(before),
+			    out->bytes + sizeof(struct sealed_header));
+		header->flags = (uint8_t)perhaps(header->flags);
+	}
 	buffer = (WSABUFEX){ (ULONG)sizeof(*header) + length, (char *)out->bytes, NULL };
 	if (one_in(100))
 		buffer.len = (ULONG)below(buffer.len + 16);
@@ -322,7 +339,7 @@ static void transmit(struct attacker *attacker, uint8_t type)
 static void attack(struct attacker *attacker)
 {
 	static const uint8_t usual[] = {
-		MESSAGE_DATA, MESSAGE_DATA, MESSAGE_ADVERTISE, MESSAGE_ADVERTISE, MESSAGE_DONE,
+		MESSAGE_DATA, MESSAGE_SEALED, MESSAGE_DATA, MESSAGE_ADVERTISE, MESSAGE_ADVERTISE, MESSAGE_DONE,
 		MESSAGE_DONE, MESSAGE_DONE, MESSAGE_OFFER, MESSAGE_WITHDRAW, MESSAGE_CREDIT,
 	};
 
