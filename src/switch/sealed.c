@@ -2,7 +2,6 @@
 /* Small messages that are taken before the SAN says that they are there. See sealed.h. */
 #include "sealed.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #include "program_memory.h"
