@@ -17,9 +17,12 @@
 
 #include <stdbool.h>
 
-/* Of this thread alone. A signal handler that meets it set writes by plain system calls, too. */
+/*
+ * Of this thread alone. A signal handler that meets it plain writes by plain system calls, too,
+ * and may itself send on another connection meanwhile: hence a count.
+ */
 extern __thread struct cancellation {
-	bool plain;
+	unsigned int plain;
 	bool anywhere;			/* written by the wrapper of pthread_setcanceltype() */
 } cancellation __attribute__((tls_model("initial-exec")));
 

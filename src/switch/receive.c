@@ -545,9 +545,9 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 	enough = flags & MSG_WAITALL ? total : (size_t)socket->low_water;
 	if (enough > total)
 		enough = total;
-	/* What is here already needs no look, but for who wants to know how much it is. */
 	if (usual && sealed_seen(session))
 		taken = sealed_take(socket, vector);
+	/* What is here already needs no look, but for who wants to know how much it is. */
 	if (!taken && (!session->chunks_first || peek))
 		socket_progress(socket);
 	for (;;) {

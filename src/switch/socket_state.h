@@ -141,7 +141,7 @@ static inline void socket_lock_plain(struct socket *socket)
 	}
 	light_lock_acquire(&socket->lock);
 	socket->cancel_state = CANCELLATION_PLAIN;
-	cancellation.plain = true;
+	cancellation.plain++;
 }
 
 /* From here to socket_unlock() the thread cannot be cancelled, whatever it calls. */
@@ -150,7 +150,7 @@ static inline void socket_forbid_cancel(struct socket *socket)
 	if (socket->cancel_state != CANCELLATION_PLAIN)
 		return;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &socket->cancel_state);
-	cancellation.plain = false;
+	cancellation.plain--;
 }
 
 static inline void socket_unlock(struct socket *socket)
@@ -159,7 +159,7 @@ static inline void socket_unlock(struct socket *socket)
 
 	light_lock_release(&socket->lock);
 	if (state == CANCELLATION_PLAIN)
-		cancellation.plain = false;
+		cancellation.plain--;
 	else
 		pthread_setcancelstate(state, NULL);
 }
