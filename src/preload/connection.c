@@ -20,24 +20,23 @@ int preload_listen(int fd, int backlog)
 /* Has the socket accepted, or failed to? False: libc is to make the call. */
 static bool accepted(int fd, struct sockaddr *address, socklen_t *length, int flags, int *result)
 {
-	struct socket *socket;
-	int saved = errno;
+	struct call call = { .fd = fd, .saved = errno };
 	ssize_t answer;
 
 	if (!descriptor_is_known(fd)) {
 		switch_listener_again(fd);
-		errno = saved;
+		errno = call.saved;
 		if (!descriptor_is_known(fd))
 			return false;
 	}
-	socket = descriptor_get_waitable(fd);
-	errno = saved;
-	if (!socket)
+	call.socket = descriptor_get_waitable(fd);
+	errno = call.saved;
+	if (!call.socket)
 		return false;
-	pthread_cleanup_push(socket_put_cancelled, socket);
-	answer = socket_accept(socket, fd, address, length, flags);
+	pthread_cleanup_push(socket_put_cancelled, call.socket);
+	answer = socket_accept(call.socket, fd, address, length, flags);
 	pthread_cleanup_pop(0);
-	if (!settled(socket, &answer, saved))
+	if (!call_settled(&call, &answer))
 		return false;
 	*result = (int)answer;
 	return true;
@@ -61,50 +60,45 @@ int preload_accept4(int fd, struct sockaddr *address, socklen_t *length, int fla
 
 int preload_shutdown(int fd, int how)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (!socket)
+	if (!call.socket)
 		return libc_call.shutdown(fd, how);
-	return (int)finish(socket, socket_shutdown(socket, fd, how), saved);
+	return (int)call_end(&call, socket_shutdown(call.socket, fd, how));
 }
 
 int preload_getsockname(int fd, struct sockaddr *address, socklen_t *length)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (!socket)
+	if (!call.socket)
 		return libc_call.getsockname(fd, address, length);
-	return (int)finish(socket, socket_name(socket, fd, address, length), saved);
+	return (int)call_end(&call, socket_name(call.socket, fd, address, length));
 }
 
 int preload_getpeername(int fd, struct sockaddr *address, socklen_t *length)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (!socket)
+	if (!call.socket)
 		return libc_call.getpeername(fd, address, length);
-	return (int)finish(socket, socket_peer_name(socket, fd, address, length), saved);
+	return (int)call_end(&call, socket_peer_name(call.socket, fd, address, length));
 }
 
 int preload_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (!socket)
+	if (!call.socket)
 		return libc_call.getsockopt(fd, level, name, value, length);
-	return (int)finish(socket, socket_get_option(socket, fd, level, name, value, length), saved);
+	return (int)call_end(&call, socket_get_option(call.socket, fd, level, name, value, length));
 }
 
 int preload_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (!socket)
+	if (!call.socket)
 		return libc_call.setsockopt(fd, level, name, value, length);
-	return (int)finish(socket, socket_set_option(socket, fd, level, name, value, length), saved);
+	return (int)call_end(&call, socket_set_option(call.socket, fd, level, name, value, length));
 }

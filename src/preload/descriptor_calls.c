@@ -173,17 +173,16 @@ PRELOAD_ALIAS(__fcntl, fcntl)
 
 int preload_ioctl(int fd, unsigned long request, ...)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 	va_list values;
 	void *argument;
 
 	va_start(values, request);
 	argument = va_arg(values, void *);
 	va_end(values);
-	if (!socket)
+	if (!call.socket)
 		return libc_call.ioctl(fd, request, argument);
-	return (int)finish(socket, socket_ioctl(socket, fd, request, argument), saved);
+	return (int)call_end(&call, socket_ioctl(call.socket, fd, request, argument));
 }
 
 /* Does it make a process with memory of its own? */

@@ -58,7 +58,7 @@ static char *buffer_get(void)
 }
 
 /* From position to position + count; advances *position by what was sent. */
-static ssize_t send_range(struct socket *socket, int in, off_t *position, size_t count)
+static ssize_t send_range(const struct call *call, int in, off_t *position, size_t count)
 {
 	char *buffer = buffer_get();
 	size_t done = 0;
@@ -66,7 +66,7 @@ static ssize_t send_range(struct socket *socket, int in, off_t *position, size_t
 	if (!buffer)
 		return -ENOMEM;
 	while (done < count) {
-		size_t piece = socket_poll(socket) & POLLOUT ? PIECE_MOST : PIECE_LEAST;
+		size_t piece = socket_poll(call->socket) & POLLOUT ? PIECE_MOST : PIECE_LEAST;
 		size_t left = count - done;
 		struct iovec vector = { .iov_base = buffer };
 		ssize_t got, sent;
@@ -75,7 +75,7 @@ static ssize_t send_range(struct socket *socket, int in, off_t *position, size_t
 		if (got <= 0)
 			return done ? (ssize_t)done : got == -ESPIPE ? -EINVAL : got;
 		vector.iov_len = (size_t)got;
-		sent = transfer_send(socket, &vector, 1, (size_t)got < left ? MSG_MORE : 0);
+		sent = transfer_send(call, &vector, 1, (size_t)got < left ? MSG_MORE : 0);
 		if (sent < 0)
 			return done ? (ssize_t)done : sent;
 		*position += sent;
@@ -86,7 +86,7 @@ static ssize_t send_range(struct socket *socket, int in, off_t *position, size_t
 	return (ssize_t)done;
 }
 
-static ssize_t send_file(struct socket *socket, int in, off_t *offset, size_t count)
+static ssize_t send_file(const struct call *call, int in, off_t *offset, size_t count)
 {
 	int flags = system_fcntl(in, F_GETFL, 0);
 	off_t position;
@@ -97,7 +97,7 @@ static ssize_t send_file(struct socket *socket, int in, off_t *offset, size_t co
 	position = offset ? *offset : (off_t)system_raw(SYS_lseek, in, 0, SEEK_CUR);
 	if (position < 0)
 		return -EINVAL;
-	result = send_range(socket, in, &position, count < TRANSFER_MOST ? count : TRANSFER_MOST);
+	result = send_range(call, in, &position, count < TRANSFER_MOST ? count : TRANSFER_MOST);
 	if (offset)
 		*offset = position;
 	else if (result > 0)
@@ -107,13 +107,12 @@ static ssize_t send_file(struct socket *socket, int in, off_t *offset, size_t co
 
 ssize_t preload_sendfile(int out, int in, off_t *offset, size_t count)
 {
-	struct socket *socket = descriptor_get(out);
-	int saved = errno;
+	struct call call = call_begin(out);
 
-	if (socket) {
-		ssize_t result = send_file(socket, in, offset, count);
+	if (call.socket) {
+		ssize_t result = send_file(&call, in, offset, count);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	return libc_call.sendfile(out, in, offset, count);
@@ -124,16 +123,15 @@ PRELOAD_ALIAS(sendfile64, sendfile)
 ssize_t preload_splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t size,
 		       unsigned int flags)
 {
-	struct socket *socket = descriptor_get(in);
+	struct call call = call_begin(in);
 	static atomic_bool told;
-	int saved = errno;
 
-	if (!socket)
-		socket = descriptor_get(out);
-	if (!socket)
+	if (!call.socket)
+		call = call_begin(out);
+	if (!call.socket)
 		return libc_call.splice(in, in_offset, out, out_offset, size, flags);
 	if (!atomic_exchange(&told, true))
 		log_info("splice on a SAN connection is answered with EINVAL, as for files that "
 			 "cannot be spliced");
-	return finish(socket, -EINVAL, saved);
+	return call_end(&call, -EINVAL);
 }

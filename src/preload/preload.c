@@ -49,6 +49,12 @@ __attribute__((destructor)) static void preload_end(void)
 	switch_exit();
 }
 
+int preload_pthread_cancel(pthread_t thread)
+{
+	atomic_store(&cancellation_used, true);
+	return libc_call.pthread_cancel(thread);
+}
+
 int preload_pthread_setcanceltype(int type, int *old)
 {
 	int error = libc_call.pthread_setcanceltype(type, old);

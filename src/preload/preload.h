@@ -58,37 +58,53 @@ static inline long outcome(long result, int saved)
 	return result;
 }
 
-/* The same for the end of a call on a socket, whose reference goes. */
-static inline long finish(struct socket *socket, long result, int saved)
+/* A call of the program on a descriptor. */
+struct call {
+	struct socket *socket;		/* held for the call; NULL: the descriptor is libc's alone */
+	int fd;
+	int saved;			/* errno as the program had it */
+};
+
+static inline struct call call_begin(int fd)
 {
-	socket_put(socket);
-	return outcome(result, saved);
+	struct socket *socket = descriptor_hold(fd);
+
+	return (struct call){ socket, fd, errno };
+}
+
+static inline void call_release(const struct call *call)
+{
+	descriptor_release(call->fd, call->socket);
+}
+
+/* The end of a call on a socket: for the program. */
+static inline long call_end(const struct call *call, long result)
+{
+	call_release(call);
+	return outcome(result, call->saved);
 }
 
 /*
  * The end of a call that plain TCP can take over. False: the socket turned out to
  * be plain TCP meanwhile (-ERESTART), and libc is to make the call.
  */
-static inline bool settled(struct socket *socket, ssize_t *result, int saved)
+static inline bool call_settled(const struct call *call, ssize_t *result)
 {
-	socket_put(socket);
-	if (*result == -ERESTART) {
-		errno = saved;
-		return false;
-	}
-	*result = outcome(*result, saved);
-	return true;
+	bool restart = *result == -ERESTART;
+
+	*result = call_end(call, restart ? 0 : *result);
+	return !restart;
 }
 
 /* ---- transfer.c ---- */
 
 /*
  * socket_send() and socket_receive() with the checks that the kernel makes
- * first; sending raises SIGPIPE where the kernel would. They give the reference
- * back if the thread is cancelled, and only then. Results are counts or -errno.
+ * first; sending raises SIGPIPE where the kernel would. They release the socket
+ * if the thread is cancelled, and only then. Results are counts or -errno.
  */
-ssize_t transfer_send(struct socket *socket, const struct iovec *vector, size_t count, int flags);
-ssize_t transfer_receive(struct socket *socket, const struct iovec *vector, size_t count,
+ssize_t transfer_send(const struct call *call, const struct iovec *vector, size_t count, int flags);
+ssize_t transfer_receive(const struct call *call, const struct iovec *vector, size_t count,
 			 int flags);
 
 /* ---- preload.c ---- */

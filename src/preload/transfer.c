@@ -60,100 +60,106 @@ static ssize_t vector_check(const struct iovec **vector, size_t count, struct io
 	return 1;
 }
 
-static ssize_t send_checked(struct socket *socket, const struct iovec *vector, int count, int flags)
+/* The thread is cancelled in the call. */
+static void call_cancelled(void *call)
+{
+	call_release(call);
+}
+
+static ssize_t send_checked(const struct call *call, const struct iovec *vector, int count,
+			    int flags)
 {
 	ssize_t result;
 
 	/* A connection is not opened a second time. */
 	if (flags & MSG_FASTOPEN)
 		return -EISCONN;
-	pthread_cleanup_push(socket_put_cancelled, socket);
+	pthread_cleanup_push(call_cancelled, (void *)(uintptr_t)call);
 	/* The sleeps inside are cancellation points only where nothing large is on its way. */
-	pthread_testcancel();
-	result = socket_send(socket, vector, count, flags);
+	cancellation_point();
+	result = socket_send(call->socket, vector, count, flags);
 	pthread_cleanup_pop(0);
 	if (result == -EPIPE && !(flags & MSG_NOSIGNAL))
 		raise_broken_pipe();
 	return result;
 }
 
-ssize_t transfer_send(struct socket *socket, const struct iovec *vector, size_t count, int flags)
+ssize_t transfer_send(const struct call *call, const struct iovec *vector, size_t count, int flags)
 {
 	struct iovec single;
 	ssize_t result = vector_check(&vector, count, &single, true);
 
-	return result < 0 ? result : send_checked(socket, vector, (int)result, flags);
+	return result < 0 ? result : send_checked(call, vector, (int)result, flags);
 }
 
-static ssize_t receive_checked(struct socket *socket, const struct iovec *vector, int count,
+static ssize_t receive_checked(const struct call *call, const struct iovec *vector, int count,
 			       int flags)
 {
 	struct msghdr without_control = { 0 };
 	ssize_t result;
 
 	if (flags & MSG_ERRQUEUE)
-		return socket_receive_error(socket, &without_control);
-	pthread_cleanup_push(socket_put_cancelled, socket);
-	pthread_testcancel();
-	result = socket_receive(socket, vector, count, flags);
+		return socket_receive_error(call->socket, &without_control);
+	pthread_cleanup_push(call_cancelled, (void *)(uintptr_t)call);
+	cancellation_point();
+	result = socket_receive(call->socket, vector, count, flags);
 	pthread_cleanup_pop(0);
 	return result;
 }
 
-ssize_t transfer_receive(struct socket *socket, const struct iovec *vector, size_t count, int flags)
+ssize_t transfer_receive(const struct call *call, const struct iovec *vector, size_t count,
+			 int flags)
 {
 	struct iovec single;
 	ssize_t result = vector_check(&vector, count, &single, !(flags & MSG_TRUNC));
 
-	return result < 0 ? result : receive_checked(socket, vector, (int)result, flags);
+	return result < 0 ? result : receive_checked(call, vector, (int)result, flags);
 }
 
-static ssize_t send_buffer(struct socket *socket, const void *data, size_t size, int flags)
+static ssize_t send_buffer(const struct call *call, const void *data, size_t size, int flags)
 {
 	struct iovec vector = { (void *)(uintptr_t)data, size < TRANSFER_MOST ? size : TRANSFER_MOST };
 
 	if (size && address_is_bad(data))
 		return -EFAULT;
-	return send_checked(socket, &vector, 1, flags);
+	return send_checked(call, &vector, 1, flags);
 }
 
-static ssize_t receive_buffer(struct socket *socket, void *buffer, size_t size, int flags)
+static ssize_t receive_buffer(const struct call *call, void *buffer, size_t size, int flags)
 {
 	struct iovec vector = { buffer, size < TRANSFER_MOST ? size : TRANSFER_MOST };
 
 	if (size && address_is_bad(buffer) && !(flags & MSG_TRUNC))
 		return -EFAULT;
-	return receive_checked(socket, &vector, 1, flags);
+	return receive_checked(call, &vector, 1, flags);
 }
 
 /* ---- sending ---- */
 
 ssize_t preload_write(int fd, const void *data, size_t size)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
-		ssize_t result = send_buffer(socket, data, size, 0);
+	if (call.socket) {
+		ssize_t result = send_buffer(&call, data, size, 0);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	if (cancellation.plain)
-		return outcome(system_write(fd, data, size), saved);
+		return outcome(system_write(fd, data, size), call.saved);
 	return libc_call.write(fd, data, size);
 }
 PRELOAD_ALIAS(__write, write)
 
 ssize_t preload_send(int fd, const void *data, size_t size, int flags)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
-		ssize_t result = send_buffer(socket, data, size, flags);
+	if (call.socket) {
+		ssize_t result = send_buffer(&call, data, size, flags);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	return libc_call.send(fd, data, size, flags);
@@ -175,10 +181,9 @@ static int connect_to_send(int fd, int flags, const void *address, socklen_t len
 ssize_t preload_sendto(int fd, const void *data, size_t size, int flags,
 		       const struct sockaddr *address, socklen_t length)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
+	if (call.socket) {
 		ssize_t result;
 
 		if (address && length > sizeof(struct sockaddr_storage))
@@ -186,44 +191,44 @@ ssize_t preload_sendto(int fd, const void *data, size_t size, int flags,
 		else if (address && length && address_is_bad(address))
 			result = -EFAULT;
 		else
-			result = send_buffer(socket, data, size, flags);
-		if (settled(socket, &result, saved))
+			result = send_buffer(&call, data, size, flags);
+		if (call_settled(&call, &result))
 			return result;
 	} else if (flags & MSG_FASTOPEN) {
 		int result = connect_to_send(fd, flags, address, length);
 
-		errno = saved;
+		errno = call.saved;
 		if (!result)
 			return preload_send(fd, data, size, flags & ~MSG_FASTOPEN);
 		if (result != -ERESTART)
-			return outcome(result, saved);
+			return outcome(result, call.saved);
 	}
 	return libc_call.sendto(fd, data, size, flags, address, length);
 }
 
-static ssize_t send_vector(struct socket *socket, const struct iovec *vector, int count, int flags)
+static ssize_t send_vector(const struct call *call, const struct iovec *vector, int count,
+			   int flags)
 {
 	if (count < 0 || count > IOV_MAX)
 		return -EINVAL;
 	/* No vector is nothing done: a write() of no bytes does look at the socket. */
-	return count ? transfer_send(socket, vector, (size_t)count, flags) : 0;
+	return count ? transfer_send(call, vector, (size_t)count, flags) : 0;
 }
 
 ssize_t preload_writev(int fd, const struct iovec *vector, int count)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
-		ssize_t result = send_vector(socket, vector, count, 0);
+	if (call.socket) {
+		ssize_t result = send_vector(&call, vector, count, 0);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	return libc_call.writev(fd, vector, count);
 }
 
-static ssize_t send_message(struct socket *socket, const struct msghdr *message, int flags)
+static ssize_t send_message(const struct call *call, const struct msghdr *message, int flags)
 {
 	if (address_is_bad(message))
 		return -EFAULT;
@@ -231,33 +236,33 @@ static ssize_t send_message(struct socket *socket, const struct msghdr *message,
 		return -EMSGSIZE;
 	if (message->msg_name && message->msg_namelen > INT_MAX)
 		return -EINVAL;
-	return transfer_send(socket, message->msg_iov, message->msg_iovlen, flags);
+	return transfer_send(call, message->msg_iov, message->msg_iovlen, flags);
 }
 
 ssize_t preload_sendmsg(int fd, const struct msghdr *message, int flags)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 	ssize_t sent;
 
-	if (socket) {
-		ssize_t result = send_message(socket, message, flags);
+	if (call.socket) {
+		ssize_t result = send_message(&call, message, flags);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	} else if (flags & MSG_FASTOPEN && !address_is_bad(message)) {
 		int result = connect_to_send(fd, flags, message->msg_name, message->msg_namelen);
 
-		errno = saved;
+		errno = call.saved;
 		if (!result)
 			return preload_sendmsg(fd, message, flags & ~MSG_FASTOPEN);
 		if (result != -ERESTART)
-			return outcome(result, saved);
+			return outcome(result, call.saved);
 	}
 	sent = libc_call.sendmsg(fd, message, flags);
 	/* The kernel has read it, so it is there. */
 	if (sent >= 0 && message->msg_controllen) {
-		saved = errno;
+		int saved = errno;
+
 		handover_sent(message);
 		errno = saved;
 	}
@@ -274,8 +279,8 @@ static size_t message_size(const struct msghdr *message)
 }
 
 /* A count of messages; an error only if there is none. */
-static ssize_t send_messages(struct socket *socket, struct mmsghdr *messages, unsigned int count,
-			     int flags)
+static ssize_t send_messages(const struct call *call, struct mmsghdr *messages,
+			     unsigned int count, int flags)
 {
 	unsigned int done;
 
@@ -283,7 +288,7 @@ static ssize_t send_messages(struct socket *socket, struct mmsghdr *messages, un
 		return -EFAULT;
 	for (done = 0; done < count && done < IOV_MAX; done++) {
 		struct mmsghdr *message = &messages[done];
-		ssize_t result = send_message(socket, &message->msg_hdr, flags);
+		ssize_t result = send_message(call, &message->msg_hdr, flags);
 
 		if (result < 0)
 			return done ? done : result;
@@ -297,13 +302,12 @@ static ssize_t send_messages(struct socket *socket, struct mmsghdr *messages, un
 
 int preload_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
-		ssize_t result = send_messages(socket, messages, count, flags);
+	if (call.socket) {
+		ssize_t result = send_messages(&call, messages, count, flags);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return (int)result;
 	}
 	return libc_call.sendmmsg(fd, messages, count, flags);
@@ -313,31 +317,29 @@ int preload_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int f
 
 ssize_t preload_read(int fd, void *buffer, size_t size)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
+	if (call.socket) {
 		/* Unlike recv(), reading no bytes waits for none. */
-		ssize_t result = size ? receive_buffer(socket, buffer, size, 0) : 0;
+		ssize_t result = size ? receive_buffer(&call, buffer, size, 0) : 0;
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	if (cancellation.plain)
-		return outcome(system_read(fd, buffer, size), saved);
+		return outcome(system_read(fd, buffer, size), call.saved);
 	return libc_call.read(fd, buffer, size);
 }
 PRELOAD_ALIAS(__read, read)
 
 ssize_t preload_recv(int fd, void *buffer, size_t size, int flags)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
-		ssize_t result = receive_buffer(socket, buffer, size, flags);
+	if (call.socket) {
+		ssize_t result = receive_buffer(&call, buffer, size, flags);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	return libc_call.recv(fd, buffer, size, flags);
@@ -346,25 +348,24 @@ ssize_t preload_recv(int fd, void *buffer, size_t size, int flags)
 ssize_t preload_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *address,
 			 socklen_t *length)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
+	if (call.socket) {
 		ssize_t result;
 
 		if (address && address_is_bad(length))
 			result = -EFAULT;
 		else
-			result = receive_buffer(socket, buffer, size, flags);
+			result = receive_buffer(&call, buffer, size, flags);
 		if (result >= 0 && address)
 			*length = 0;
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	return libc_call.recvfrom(fd, buffer, size, flags, address, length);
 }
 
-static ssize_t receive_vector(struct socket *socket, const struct iovec *vector, int count,
+static ssize_t receive_vector(const struct call *call, const struct iovec *vector, int count,
 			      int flags)
 {
 	int i;
@@ -374,25 +375,24 @@ static ssize_t receive_vector(struct socket *socket, const struct iovec *vector,
 	/* As for read(): no room is nothing done. */
 	for (i = 0; i < count; i++)
 		if (address_is_bad(vector) || vector[i].iov_len)
-			return transfer_receive(socket, vector, (size_t)count, flags);
+			return transfer_receive(call, vector, (size_t)count, flags);
 	return 0;
 }
 
 ssize_t preload_readv(int fd, const struct iovec *vector, int count)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
-		ssize_t result = receive_vector(socket, vector, count, 0);
+	if (call.socket) {
+		ssize_t result = receive_vector(&call, vector, count, 0);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	return libc_call.readv(fd, vector, count);
 }
 
-static ssize_t receive_message(struct socket *socket, struct msghdr *message, int flags)
+static ssize_t receive_message(const struct call *call, struct msghdr *message, int flags)
 {
 	ssize_t result;
 
@@ -401,8 +401,8 @@ static ssize_t receive_message(struct socket *socket, struct msghdr *message, in
 	if (message->msg_iovlen > IOV_MAX)
 		return -EMSGSIZE;
 	if (flags & MSG_ERRQUEUE)
-		return socket_receive_error(socket, message);
-	result = transfer_receive(socket, message->msg_iov, message->msg_iovlen, flags);
+		return socket_receive_error(call->socket, message);
+	result = transfer_receive(call, message->msg_iov, message->msg_iovlen, flags);
 	if (result < 0)
 		return result;
 	if (message->msg_name)
@@ -414,20 +414,19 @@ static ssize_t receive_message(struct socket *socket, struct msghdr *message, in
 
 ssize_t preload_recvmsg(int fd, struct msghdr *message, int flags)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
-		ssize_t result = receive_message(socket, message, flags);
+	if (call.socket) {
+		ssize_t result = receive_message(&call, message, flags);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	return libc_call.recvmsg(fd, message, flags);
 }
 
 /* The time limit is looked at after each message only, as the kernel does. */
-static ssize_t receive_messages(struct socket *socket, struct mmsghdr *messages,
+static ssize_t receive_messages(const struct call *call, struct mmsghdr *messages,
 				unsigned int count, int flags, struct timespec *timeout)
 {
 	int64_t deadline = 0, left;
@@ -441,7 +440,7 @@ static ssize_t receive_messages(struct socket *socket, struct mmsghdr *messages,
 	if (count && address_is_bad(messages))
 		return -EFAULT;
 	for (done = 0; done < count && done < IOV_MAX;) {
-		ssize_t result = receive_message(socket, &messages[done].msg_hdr,
+		ssize_t result = receive_message(call, &messages[done].msg_hdr,
 						 flags & ~MSG_WAITFORONE);
 
 		if (result < 0)
@@ -464,13 +463,12 @@ static ssize_t receive_messages(struct socket *socket, struct mmsghdr *messages,
 int preload_recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags,
 		     struct timespec *timeout)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
-		ssize_t result = receive_messages(socket, messages, count, flags, timeout);
+	if (call.socket) {
+		ssize_t result = receive_messages(&call, messages, count, flags, timeout);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return (int)result;
 	}
 	return libc_call.recvmmsg(fd, messages, count, flags, timeout);
@@ -490,14 +488,13 @@ static int vector_flags(off_t offset, int flags)
 
 ssize_t preload_preadv2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
+	if (call.socket) {
 		int with = vector_flags(offset, flags);
-		ssize_t result = with < 0 ? with : receive_vector(socket, vector, count, with);
+		ssize_t result = with < 0 ? with : receive_vector(&call, vector, count, with);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	return libc_call.preadv2(fd, vector, count, offset, flags);
@@ -506,14 +503,13 @@ PRELOAD_ALIAS(preadv64v2, preadv2)
 
 ssize_t preload_pwritev2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-	struct socket *socket = descriptor_get(fd);
-	int saved = errno;
+	struct call call = call_begin(fd);
 
-	if (socket) {
+	if (call.socket) {
 		int with = vector_flags(offset, flags);
-		ssize_t result = with < 0 ? with : send_vector(socket, vector, count, with);
+		ssize_t result = with < 0 ? with : send_vector(&call, vector, count, with);
 
-		if (settled(socket, &result, saved))
+		if (call_settled(&call, &result))
 			return result;
 	}
 	return libc_call.pwritev2(fd, vector, count, offset, flags);

@@ -15,6 +15,8 @@
 #ifndef WSD_SWITCH_CANCELLATION_H
 #define WSD_SWITCH_CANCELLATION_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 /*
@@ -25,6 +27,19 @@ extern __thread struct cancellation {
 	unsigned int plain;
 	bool anywhere;			/* written by the wrapper of pthread_setcanceltype() */
 } cancellation __attribute__((tls_model("initial-exec")));
+
+/* Has anybody been cancelled? Written by the wrapper of pthread_cancel(). */
+extern atomic_bool cancellation_used;
+
+/*
+ * pthread_testcancel(), which most programs never need: to ask libc costs as much as a lock.
+ * Whoever cancelled this thread and then told it of that has also told it of the flag.
+ */
+static inline void cancellation_point(void)
+{
+	if (atomic_load_explicit(&cancellation_used, memory_order_relaxed))
+		pthread_testcancel();
+}
 
 /* As pthread's states: not forbidden, so there is nothing to restore. */
 #define CANCELLATION_PLAIN	(-1)

@@ -34,6 +34,7 @@
 #define MARKS		((uintptr_t)15)
 #define READER		((uintptr_t)1 << 48)
 #define READERS		(~(uintptr_t)0 << 48)
+#define HOLDS_MOST	((uintptr_t)1 << 63)	/* half of what fits */
 #define POINTER		(~(READERS | MARKS))
 
 _Static_assert(sizeof(uintptr_t) == 8, "pointers leave the 16 highest bits free");
@@ -119,26 +120,62 @@ static bool word_holds(uintptr_t word, bool epoll)
 	return (word & POINTER) && !!(word & MARK_EPOLL) == epoll;
 }
 
-static inline void *slot_get(struct slot *slot, bool epoll)
+/*
+ * Counts the caller in the word as one that uses the object, which is as good as a reference:
+ * see slot_take(). NULL: the slot has no such object.
+ */
+static inline void *slot_hold(struct slot *slot, bool epoll)
 {
 	uintptr_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
-	void *object;
 
 	do {
 		if (!word_holds(word, epoll))
 			return NULL;
 	} while (!atomic_compare_exchange_weak(&slot->word, &word, word + READER));
+	return (void *)(word & POINTER);
+}
 
-	object = (void *)(word & POINTER);
-	object_get(object, epoll);
+/*
+ * Gives back a hold or a reference. Which of both the caller had does not matter: who gives back
+ * a hold that another has leaves that one the reference.
+ */
+static inline void slot_release(struct slot *slot, void *object, bool epoll)
+{
+	uintptr_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
 
-	word = atomic_load(&slot->word);
 	while ((word & POINTER) == (uintptr_t)object && (word & READERS))
 		if (atomic_compare_exchange_weak(&slot->word, &word, word - READER))
-			return object;
-	/* Who took the pointer out took a reference for us; we have our own. */
+			return;
+	/* Who took the pointer out took a reference for us. */
 	object_put(object, epoll);
+}
+
+static void *slot_get(struct slot *slot, bool epoll)
+{
+	void *object = slot_hold(slot, epoll);
+
+	if (object) {
+		object_get(object, epoll);
+		slot_release(slot, object, epoll);
+	}
 	return object;
+}
+
+/* Changes the word to `to` and makes references of the holds. False: it was not `word`. */
+static bool slot_change(struct slot *slot, uintptr_t word, uintptr_t to)
+{
+	void *object = (void *)(word & POINTER);
+	bool epoll = word & MARK_EPOLL;
+	uintptr_t holds = word / READER, i;
+
+	/* References first: one may see the word changed and give one back at once. */
+	for (i = 0; i < holds; i++)
+		object_get(object, epoll);
+	if (atomic_compare_exchange_strong(&slot->word, &word, to))
+		return true;
+	for (i = 0; i < holds; i++)
+		object_put(object, epoll);
+	return false;
 }
 
 /*
@@ -147,20 +184,23 @@ static inline void *slot_get(struct slot *slot, bool epoll)
  */
 static bool slot_take(struct slot *slot, void *object, bool epoll, uintptr_t keep)
 {
+	uintptr_t word;
+
+	do {
+		word = atomic_load(&slot->word);
+		if (!word_holds(word, epoll) || (word & POINTER) != (uintptr_t)object)
+			return false;
+	} while (!slot_change(slot, word, word & keep));
+	return true;
+}
+
+/* In a forked child: of the holds only those are alive that this thread may have. */
+static void slot_forked(struct slot *slot)
+{
 	uintptr_t word = atomic_load(&slot->word);
 
-	while (word_holds(word, epoll) && (word & POINTER) == (uintptr_t)object) {
-		uintptr_t readers = word / READER, i;
-
-		/* References first: a reader may see the slot empty and give one back at once. */
-		for (i = 0; i < readers; i++)
-			object_get(object, epoll);
-		if (atomic_compare_exchange_strong(&slot->word, &word, word & keep))
-			return true;
-		for (i = 0; i < readers; i++)
-			object_put(object, epoll);
-	}
-	return false;
+	if (word & READERS)
+		slot_change(slot, word, word & ~READERS);
 }
 
 static void slot_mark(struct slot *slot, uintptr_t mark, bool on)
@@ -241,6 +281,23 @@ struct socket *descriptor_get(int fd)
 	struct slot *slot = slot_find(fd);
 
 	return slot ? slot_get(slot, false) : NULL;
+}
+
+struct socket *descriptor_hold(int fd)
+{
+	struct slot *slot = slot_find(fd);
+
+	if (!slot)
+		return NULL;
+	/* As many threads as cannot be: the count must not run over. */
+	if (atomic_load_explicit(&slot->word, memory_order_relaxed) >= HOLDS_MOST)
+		return slot_get(slot, false);
+	return slot_hold(slot, false);
+}
+
+void descriptor_release(int fd, struct socket *socket)
+{
+	slot_release(slot_find(fd), socket, false);
 }
 
 struct socket *descriptor_get_waitable(int fd)
@@ -467,7 +524,7 @@ void descriptors_open(void)
 			struct slot *slot = slot_find(fd);
 
 			if (slot)
-				atomic_fetch_and(&slot->word, ~READERS);
+				slot_forked(slot);
 			else
 				fd |= LEAF_SLOTS - 1;
 		}

@@ -4,9 +4,9 @@
  * descriptor that is not ours is two loads and no lock.
  *
  * A word holds a pointer, a few marks in the pointer's lowest bits, and in its
- * highest 16 bits the number of threads that are between "found the pointer"
- * and "took a reference". Who takes the pointer out first takes a reference for
- * each of those threads, so the object outlives them, and no one ever waits:
+ * highest 16 bits the number of holds: calls that use the object, and threads between
+ * "found the pointer" and "took a reference". Who takes the pointer out first takes a
+ * reference for each of them, so the object outlives them, and no one ever waits:
  * a look-up may run in a signal handler, and a fork at any moment leaves no
  * lock behind in the child.
  */
@@ -19,6 +19,13 @@ struct epoll;
 
 /* A reference to the socket behind fd, or NULL. Any thread; async-signal-safe. */
 struct socket *descriptor_get(int fd);
+
+/*
+ * The same for one call on fd, at half the price. descriptor_release() gives back either, a hold
+ * or a reference, whatever fd is by then.
+ */
+struct socket *descriptor_hold(int fd);
+void descriptor_release(int fd, struct socket *socket);
 
 /*
  * Like descriptor_get(), for a call that accepts from or waits on fd: gives a

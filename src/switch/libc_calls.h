@@ -98,6 +98,7 @@
 	CALL(int, -1, __vdprintf_chk, (int fd, int flag, const char *format, va_list values), \
 	     (fd, flag, format, values)) \
 	CALL(pid_t, -1, _Fork, (void), ()) \
+	CALL(int, ENOSYS, pthread_cancel, (pthread_t thread), (thread)) \
 	CALL(int, ENOSYS, pthread_setcanceltype, (int type, int *old), (type, old)) \
 	CALL(void, (void)0, _exit, (int status), (status)) \
 	CALL(int, -1, execve, (const char *path, char *const *arguments, \

@@ -40,6 +40,14 @@ static NOT_WATCHED inline uint8_t sealed_byte(const uint8_t *byte)
 	return *(const volatile uint8_t *)byte;
 }
 
+/* Does the next message show in its buffer? Of any kind: none begins with a 0, as the buffer does. */
+static inline bool sealed_stirs(const struct session *session)
+{
+	const struct message *message = session->posted_first;
+
+	return message && sealed_byte(message->data);
+}
+
 /*
  * Worth calling sealed_take(): what is to come next may be there, and is the next to be read,
  * and alone. Where more has come the program shall have all of it by one call.

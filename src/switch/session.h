@@ -140,7 +140,6 @@ struct session {
 	bool buffers_grown, want_buffers;
 	uint64_t buffers_first;
 	uint32_t buffers_size;		/* of the larger ones, from that message on */
-	struct incoming incoming[ADVERTISEMENTS_MAX];
 
 	/* Sending. */
 	struct message *sending_first, *sending_last;
@@ -161,20 +160,22 @@ struct session {
 	uint32_t next_id;
 	size_t staged;			/* bytes in staged advertisements */
 	bool large_refused;		/* a large send found no room: not writable until there may be */
-	struct outgoing outgoing[ADVERTISEMENTS_MAX];
-	struct { uint8_t flags; uint32_t id; uint64_t count; } control[2 * ADVERTISEMENTS_MAX];
-	uint32_t control_first, control_count;	/* DONEs that wait for a credit */
 
-	struct spill *spare;
-	bool spill_refused;		/* said so in the log */
-	struct message_pool *pools;
 	struct transfer *transfers;
-
 	uint64_t generation;		/* grows with every message, completion and change */
 	bool guarded;			/* the switch thread sleeps on it, armed for solicited events */
 	uint32_t sleepers;		/* threads inside session_sleep */
 	int64_t poll_time;		/* how long session_sleep polls, in nanoseconds */
 	uint64_t activity, receives;	/* calls of the application: tell the switch thread who is idle */
+
+	/* Large data and memory. Behind what every message touches. */
+	struct incoming incoming[ADVERTISEMENTS_MAX];
+	struct outgoing outgoing[ADVERTISEMENTS_MAX];
+	uint32_t control_first, control_count;	/* DONEs that wait for a credit */
+	struct { uint8_t flags; uint32_t id; uint64_t count; } control[2 * ADVERTISEMENTS_MAX];
+	struct spill *spare;
+	bool spill_refused;		/* said so in the log */
+	struct message_pool *pools;
 };
 
 /*

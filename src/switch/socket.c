@@ -27,11 +27,12 @@
 #define POLL_GROWTH_MOVING	100
 #define LOOKS			16	/* at the device between looks at the clock */
 #define LOOKS_BETWEEN		4	/* the same, of who receives, each after ... */
-#define LOOKS_SEALED		32	/* ... so many for a sealed message */
+#define LOOKS_AHEAD		128	/* ... so many at the buffer of the next message */
 #define SLEEP_BLIND		10000000 /* nanoseconds, of a thread that nobody can wake */
 #define ROUNDS_ALONE		8	/* of looks, then others may have the processor */
 
 __thread struct cancellation cancellation __attribute__((tls_model("initial-exec")));
+atomic_bool cancellation_used;
 
 /* ---- life ---- */
 
@@ -225,8 +226,9 @@ static int64_t poll_time_most(const struct session *session)
 }
 
 /*
- * Has anything come? Looks as often as it may without a look at the clock; in between, if there
- * is a buffer, for a sealed message for it, which is the cheapest look.
+ * Has anything come? Looks as often as it may without a look at the clock. Who has a buffer for it
+ * looks where the next message comes to in between, which is the cheapest look and keeps the
+ * completion queue out of the adapter's way.
  */
 static bool look(struct socket *socket, const struct iovec *buffer, size_t *taken)
 {
@@ -235,7 +237,7 @@ static bool look(struct socket *socket, const struct iovec *buffer, size_t *take
 	if (!buffer)
 		return progress(socket, LOOKS);
 	for (int i = 0; i < LOOKS_BETWEEN; i++) {
-		for (int j = 0; j < LOOKS_SEALED && !sealed_seen(session); j++)
+		for (int j = 0; j < LOOKS_AHEAD && !sealed_stirs(session); j++)
 			;
 		*taken = sealed_seen(session) ? sealed_take(socket, buffer) : 0;
 		if (*taken || progress(socket, 1))

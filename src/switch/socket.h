@@ -28,8 +28,8 @@ struct socket;
 
 /*
  * References: the descriptor table holds one for each descriptor, a call in
- * progress one, the switch thread one while it works on the socket.
- * descriptor_get() (descriptors.h) hands out a reference; the last put frees.
+ * progress one or a hold in their stead, the switch thread one while it works on the
+ * socket. descriptors.h hands out both; the last put frees.
  */
 struct socket *socket_get(struct socket *socket);
 void socket_put(struct socket *socket);

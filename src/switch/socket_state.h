@@ -86,6 +86,15 @@ struct socket {
 	int linger;				/* seconds, -1: off */
 	int low_water;				/* SO_RCVLOWAT */
 	int error;				/* to be reported once (SO_ERROR) */
+
+	uint32_t in_edge, out_edge;		/* see socket_edges() */
+	uint64_t seen_received;			/* of the session when in_edge last grew */
+	bool seen_finished, seen_broken, seen_writable;
+
+	struct waiter_list waiters;
+
+	struct session session;			/* what every message touches ends in it */
+
 	union address local, peer;		/* of one that connects, local is the companion's */
 	socklen_t local_length, peer_length;
 
@@ -95,18 +104,11 @@ struct socket {
 		uint32_t sent, fetched;		/* completions: as many as calls, modulo 2^32 */
 	} zerocopy;
 
-	struct session session;
 	struct connecting connecting;
 	struct listening listening;
 	struct socket *next_ready;		/* in a listener's list */
 	struct socket *listener;		/* of a connection being greeted; a reference */
 	struct socket *acceptor;		/* of one that counts in its listener's `open`; a reference */
-
-	uint32_t in_edge, out_edge;		/* see socket_edges() */
-	uint64_t seen_received;			/* of the session when in_edge last grew */
-	bool seen_finished, seen_broken, seen_writable;
-
-	struct waiter_list waiters;
 
 	struct {				/* attention.c */
 		struct socket *next, *previous;	/* in the list of sockets it looks after */

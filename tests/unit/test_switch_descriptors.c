@@ -128,6 +128,97 @@ START_TEST(clear_all_takes_every_duplicate)
 }
 END_TEST
 
+/* A call that is still running when its descriptor is closed, and given out again. */
+START_TEST(a_hold_outlives_its_descriptor)
+{
+	struct socket *socket, *other;
+	int fd = fake_open(&socket), second = fake_open(&other);
+
+	ck_assert_ptr_eq(descriptor_hold(fd), socket);
+	ck_assert_ptr_eq(descriptor_hold(fd), socket);
+	descriptor_closing(fd);
+	ck_assert_int_eq(fake_closed, 1);
+	ck_assert_int_eq(fake_alive, 2);
+	ck_assert_ptr_null(descriptor_hold(fd));
+	descriptor_release(fd, socket);
+	ck_assert_int_eq(fake_alive, 2);
+	descriptor_duplicated(second, fd);
+	ck_assert_ptr_eq(descriptor_hold(fd), other);
+	descriptor_release(fd, socket);
+	ck_assert_int_eq(fake_alive, 1);
+	descriptor_release(fd, other);
+	ck_assert(has(fd, other));
+	close(fd);
+}
+END_TEST
+
+/* Whoever gives back first, and what: the last one frees. */
+START_TEST(holds_and_references_are_alike)
+{
+	struct socket *socket;
+	int fd = fake_open(&socket);
+
+	ck_assert_ptr_eq(descriptor_hold(fd), socket);
+	ck_assert_ptr_eq(descriptor_get(fd), socket);
+	descriptor_release(fd, socket);
+	descriptor_release(fd, socket);
+	ck_assert(has(fd, socket));
+	ck_assert_ptr_eq(descriptor_get(fd), socket);
+	ck_assert_ptr_eq(descriptor_hold(fd), socket);
+	descriptor_release(fd, socket);
+	descriptor_closing(fd);
+	ck_assert_int_eq(fake_alive, 1);
+	descriptor_release(fd, socket);
+	ck_assert_int_eq(fake_alive, 0);
+	close(fd);
+}
+END_TEST
+
+/* More than the word can count. */
+START_TEST(very_many_holds)
+{
+	enum { MANY = 200000 };
+	struct socket *socket;
+	int fd = fake_open(&socket), i;
+
+	for (i = 0; i < MANY; i++)
+		ck_assert_ptr_eq(descriptor_hold(fd), socket);
+	for (i = 0; i < MANY / 2; i++)
+		descriptor_release(fd, socket);
+	descriptor_closing(fd);
+	for (i = 0; i < MANY / 2 - 1; i++)
+		descriptor_release(fd, socket);
+	ck_assert_int_eq(fake_alive, 1);
+	descriptor_release(fd, socket);
+	ck_assert_int_eq(fake_alive, 0);
+	close(fd);
+}
+END_TEST
+
+/* A signal handler forks in the midst of a call, and the child goes on with it. */
+START_TEST(a_forked_child_keeps_its_hold)
+{
+	struct socket *socket;
+	int fd = fake_open(&socket), status;
+	pid_t pid;
+
+	ck_assert_ptr_eq(descriptor_hold(fd), socket);
+	pid = fork();
+	if (!pid) {
+		descriptors_open();
+		descriptor_release(fd, socket);
+		if (fake_alive != 1 || !has(fd, socket))
+			_exit(1);
+		descriptor_closing(fd);
+		_exit(fake_alive ? 2 : 0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	descriptor_release(fd, socket);
+	ck_assert(has(fd, socket));
+}
+END_TEST
+
 /* The kernel gives a number out again that was closed where we could not see it. */
 START_TEST(a_duplicate_replaces_what_is_stale)
 {
@@ -243,13 +334,18 @@ static void *race_look(void *argument)
 	unsigned int seed = (unsigned int)(uintptr_t)argument;
 
 	while (!race_over) {
-		struct socket *socket = descriptor_get(race_fds[rand_r(&seed) % RACE_FDS]);
+		int fd = race_fds[rand_r(&seed) % RACE_FDS];
+		bool hold = rand_r(&seed) % 2;
+		struct socket *socket = hold ? descriptor_hold(fd) : descriptor_get(fd);
 
 		if (!socket)
 			continue;
 		/* Freed memory, if the table let go of it too early. */
 		socket_poll(socket);
-		socket_put(socket);
+		if (hold)
+			descriptor_release(fd, socket);
+		else
+			socket_put(socket);
 	}
 	return NULL;
 }
@@ -314,6 +410,10 @@ int main(void)
 	tcase_add_test(cases, set_and_clear);
 	tcase_add_test(cases, the_last_descriptor_closes);
 	tcase_add_test(cases, clear_all_takes_every_duplicate);
+	tcase_add_test(cases, a_hold_outlives_its_descriptor);
+	tcase_add_test(cases, holds_and_references_are_alike);
+	tcase_add_test(cases, very_many_holds);
+	tcase_add_test(cases, a_forked_child_keeps_its_hold);
 	tcase_add_test(cases, a_duplicate_replaces_what_is_stale);
 	tcase_add_test(cases, listening_marks);
 	tcase_add_test(cases, a_vfork_child_changes_nothing);
