@@ -685,86 +685,6 @@ START_TEST(splice_is_refused)
 }
 END_TEST
 
-static void *receive_for_ever(void *argument)
-{
-	char byte;
-
-	recv(*(int *)argument, &byte, 1, 0);
-	return NULL;
-}
-
-static bool somebody_sleeps(struct socket *socket)
-{
-	bool sleeping;
-
-	light_lock_acquire(&socket->lock);
-	sleeping = socket->session.sleepers;
-	light_lock_release(&socket->lock);
-	return sleeping;
-}
-
-static bool sends;
-
-static void *call_after_cancel(void *fd)
-{
-	char byte = 'x';
-
-	pthread_cancel(pthread_self());
-	if (sends)
-		send(*(int *)fd, &byte, 1, 0);
-	else
-		recv(*(int *)fd, &byte, 1, 0);
-	return NULL;
-}
-
-/* pthreads(7): these are cancellation points, whether they wait or not. */
-START_TEST(who_was_cancelled_before_neither_sends_nor_receives)
-{
-	struct pair pair = pair_open(SAN);
-	pthread_t thread;
-	void *result;
-
-	ck_assert_int_eq(write(pair.b, "y", 1), 1);
-	for (int i = 0; i < 2; i++) {
-		sends = i;
-		ck_assert_int_eq(pthread_create(&thread, NULL, call_after_cancel, &pair.a), 0);
-		pthread_join(thread, &result);
-		ck_assert_ptr_eq(result, PTHREAD_CANCELED);
-	}
-	expect(pair.a, "y");
-	ck_assert_int_eq(write(pair.a, "z", 1), 1);
-	expect(pair.b, "z");
-	close(pair.a);
-	close(pair.b);
-	attention_drain(2000);
-}
-END_TEST
-
-START_TEST(a_cancelled_reader_holds_nothing_any_more)
-{
-	struct pair pair = pair_open(SAN);
-	struct socket *socket = descriptor_get(pair.a);
-	pthread_t thread;
-	void *result;
-
-	ck_assert_int_eq(pthread_create(&thread, NULL, receive_for_ever, &pair.a), 0);
-	while (!somebody_sleeps(socket))
-		usleep(1000);
-	pthread_cancel(thread);
-	pthread_join(thread, &result);
-	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
-	/* No lock is left behind. */
-	ck_assert_int_eq(write(pair.b, "x", 1), 1);
-	expect(pair.a, "x");
-	/* Nor a hold, which would be a reference by now. */
-	close(pair.a);
-	close(pair.b);
-	attention_drain(2000);
-	ck_assert_uint_eq(references_of(socket), 1);
-	socket_put(socket);
-}
-END_TEST
-
 static void (*const scenarios[])(struct pair *pair) = {
 	every_way_of_sending, every_way_of_receiving, small_writes_before_reading, nothing_there,
 	bad_arguments, broken_pipe,
@@ -797,8 +717,6 @@ int main(void)
 	tcase_add_loop_test(cases, same_on_both, 0, SCENARIOS * KINDS);
 	tcase_add_loop_test_raise_signal(cases, an_overflow_ends_the_program, SIGABRT, 0, 6);
 	tcase_add_test(cases, splice_is_refused);
-	tcase_add_test(cases, who_was_cancelled_before_neither_sends_nor_receives);
-	tcase_add_test(cases, a_cancelled_reader_holds_nothing_any_more);
 	suite_add_tcase(suite, cases);
 	return suite_run(suite);
 }

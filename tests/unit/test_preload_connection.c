@@ -620,6 +620,97 @@ START_TEST(a_thread_that_streams_can_be_cancelled)
 }
 END_TEST
 
+static void *receive_one(void *fd)
+{
+	char byte;
+
+	recv(*(int *)fd, &byte, 1, 0);
+	return NULL;
+}
+
+static bool somebody_sleeps(struct socket *socket)
+{
+	bool sleeping;
+
+	light_lock_acquire(&socket->lock);
+	sleeping = socket->session.sleepers;
+	light_lock_release(&socket->lock);
+	return sleeping;
+}
+
+static bool sends;
+
+static void *call_after_cancel(void *fd)
+{
+	char byte = 'x';
+
+	pthread_cancel(pthread_self());
+	if (sends)
+		send(*(int *)fd, &byte, 1, 0);
+	else
+		recv(*(int *)fd, &byte, 1, 0);
+	return NULL;
+}
+
+static void passes(int from, int to, char byte)
+{
+	char got = 0;
+
+	ck_assert_int_eq(write(from, &byte, 1), 1);
+	ck_assert_int_eq(read(to, &got, 1), 1);
+	ck_assert_int_eq(got, byte);
+}
+
+/* pthreads(7): these are cancellation points, whether they wait or not. */
+START_TEST(who_was_cancelled_before_neither_sends_nor_receives)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = san_client(port);
+	int fd = accept(listener, NULL, NULL);
+	pthread_t thread;
+	char byte = 0;
+
+	ck_assert_int_eq(write(fd, "y", 1), 1);
+	for (int i = 0; i < 2; i++) {
+		sends = i;
+		ck_assert_int_eq(pthread_create(&thread, NULL, call_after_cancel, &client), 0);
+		ck_assert_int_eq(joined(thread), (int)(intptr_t)PTHREAD_CANCELED);
+	}
+	ck_assert_int_eq(read(client, &byte, 1), 1);
+	ck_assert_int_eq(byte, 'y');
+	passes(client, fd, 'z');
+	close(client);
+	close(fd);
+	close(listener);
+	attention_drain(2000);
+}
+END_TEST
+
+START_TEST(a_cancelled_reader_holds_nothing_any_more)
+{
+	in_port_t port;
+	int listener = listener_open(&port), client = san_client(port);
+	int fd = accept(listener, NULL, NULL);
+	struct socket *socket = descriptor_get(client);
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, receive_one, &client), 0);
+	while (!somebody_sleeps(socket))
+		usleep(1000);
+	pthread_cancel(thread);
+	ck_assert_int_eq(joined(thread), (int)(intptr_t)PTHREAD_CANCELED);
+	/* No lock is left behind. */
+	passes(fd, client, 'x');
+	/* Nor a hold, which would be a reference by now. */
+	close(client);
+	close(fd);
+	close(listener);
+	attention_drain(2000);
+	ck_assert_uint_eq(references_of(socket), 1);
+	socket_put(socket);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("connection");
@@ -640,6 +731,8 @@ int main(void)
 	tcase_add_loop_test(cases, what_was_closed_is_delivered_before_the_end, 0, WAYS);
 	tcase_add_test(cases, a_cancelled_sender_leaves_no_lock);
 	tcase_add_loop_test(cases, nobody_is_cancelled_in_a_driver, 0, 4);
+	tcase_add_test(cases, who_was_cancelled_before_neither_sends_nor_receives);
+	tcase_add_test(cases, a_cancelled_reader_holds_nothing_any_more);
 	tcase_add_loop_test(cases, a_thread_that_streams_can_be_cancelled, 0, 2);
 	tcase_add_loop_test(cases, who_spoke_the_san_is_asked_again, 0, 2);
 	suite_add_tcase(suite, cases);
