@@ -61,10 +61,9 @@
  * (`credits`, CREDITS_LEAST at least); it has posted CREDIT_RESERVE more than
  * that. Each message except HELLO and CREDIT costs its sender one credit; a
  * message may be sent only with a credit, DATA and ADVERTISE only if more than
- * CREDITS_CONTROL are left. A buffer whose message was consumed is posted again (or
- * another one is posted in its place already), and then given back in the `credits`
- * field of a message of any type; at the latest at once, and by a CREDIT message,
- * when either
+ * CREDITS_CONTROL are left. A buffer whose message was consumed is posted again,
+ * and then given back in the `credits` field of a message of any type; at the latest
+ * at once, and by a CREDIT message, when either
  *   a) half of the peer's credits wait to be given back, or
  *   b) the peer has no credit left that was not used, and one or more wait.
  *

@@ -547,11 +547,8 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 		enough = total;
 	if (usual && sealed_seen(session))
 		taken = sealed_take(socket, vector);
-	/*
-	 * What is here already needs no look, but for who wants to know how much it is; and who
-	 * waits if there is nothing looks then.
-	 */
-	if (!taken && (peek || (!session->chunks_first && !(block && usual))))
+	/* What is here already needs no look, but for who wants to know how much it is. */
+	if (!taken && (!session->chunks_first || peek))
 		socket_progress(socket);
 	for (;;) {
 		if (usual && !done) {
@@ -618,9 +615,6 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 			break;
 	}
 out:
-	/* Whoever takes messages ahead gives credits back without a look at what has come. */
-	if (taken && session_credits_due(session))
-		session_flush(session);
 	socket_unlock(socket);
 	return done ? (ssize_t)done : result;
 }

@@ -93,7 +93,7 @@ static NOT_WATCHED inline void copy_from_adapter(uint64_t *copy, const uint8_t *
 size_t sealed_take(struct socket *socket, const struct iovec *buffer)
 {
 	struct session *session = &socket->session;
-	struct message *message = session->unseen;
+	struct message *message = session->posted_first;
 	uint64_t copy[WORDS_MOST];
 	const struct sealed_header *header = (const struct sealed_header *)copy;
 	const uint8_t *data = (const uint8_t *)copy + sizeof(*header);
@@ -110,11 +110,8 @@ size_t sealed_take(struct socket *socket, const struct iovec *buffer)
 		return 0;
 	memcpy(buffer->iov_base, data, size);
 	session->credits_peer--;
-	session->credits_owed++;
 	session->received += size;
-	message->ahead = (uint32_t)size;
-	session->unseen = message->next;
-	session->ahead++;
+	session->ahead = size;
 	session->generation++;
 	/* It is not there to be read any more: no edge. */
 	socket->seen_received = session->received;
@@ -125,10 +122,11 @@ size_t sealed_take(struct socket *socket, const struct iovec *buffer)
 
 const char *sealed_complete(struct session *session, struct message *message, size_t bytes)
 {
-	if (bytes != sizeof(struct sealed_header) + message->ahead)
+	size_t size = session->ahead;
+
+	session->ahead = 0;
+	if (bytes != sizeof(struct sealed_header) + size)
 		return "a sealed message of another length than it said";
-	/* The peer has its credit already. */
-	message->next = session->spent;
-	session->spent = message;
+	session_spent(session, message);
 	return NULL;
 }

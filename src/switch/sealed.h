@@ -10,13 +10,8 @@
  * completion, as for all other messages. A wrong copy that fits its seal is as likely as one in
  * 2^64, which is less than what the link's own checksum lets through.
  *
- * The completion still comes, and until then the buffer is the adapter's. That needs no hurry: the
- * next message is looked for in the next buffer, and AHEAD_MOST of them may be ahead before
- * completions are looked for and the buffers posted again, all by one call. The peer has the
- * credit for a message that was taken ahead at once, for AHEAD_MOST more buffers are posted than
- * it was told of, and at most that many are taken ahead and not yet posted again:
- *
- *     posted and not yet written >= the peer's credits, used by nobody, + CREDIT_RESERVE
+ * The completion still comes. Until then the buffer is the adapter's and stays posted; the next
+ * message is not looked for before, so at most one is ahead.
  *
  * With the socket's lock.
  */
@@ -48,7 +43,7 @@ static NOT_WATCHED inline uint8_t sealed_byte(const uint8_t *byte)
 /* Does the next message show in its buffer? Of any kind: none begins with a 0, as the buffer does. */
 static inline bool sealed_stirs(const struct session *session)
 {
-	const struct message *message = session->unseen;
+	const struct message *message = session->posted_first;
 
 	return message && sealed_byte(message->data);
 }
@@ -59,11 +54,10 @@ static inline bool sealed_stirs(const struct session *session)
  */
 static inline bool sealed_seen(const struct session *session)
 {
-	const struct message *message = session->unseen;
+	const struct message *message = session->posted_first;
 
-	return message && sealed_byte(message->data) == MESSAGE_SEALED &&
-	       session->ahead < AHEAD_MOST && !session->chunks_first &&
-	       !(message->next && sealed_byte(message->next->data));
+	return message && sealed_byte(message->data) == MESSAGE_SEALED && !session->ahead &&
+	       !session->chunks_first && !(message->next && sealed_byte(message->next->data));
 }
 
 /*

@@ -545,7 +545,7 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 		done = send_at_once(session, vector);
 	if (done) {
 		/* Behind the send: nobody waits for these. */
-		if (session->ahead == AHEAD_MOST)
+		if (session->ahead)
 			socket_progress(socket);
 		session_post_spent(session);
 	} else {

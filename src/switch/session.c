@@ -315,8 +315,8 @@ int session_open(struct session *session, struct provider *provider, SOCKET comp
 {
 	uint32_t credits = (uint32_t)setting_number(SETTING_message_count);
 	uint32_t size = (uint32_t)setting_number(SETTING_message_size);
-	uint32_t posted = credits + CREDIT_RESERVE + AHEAD_MOST, i;
 	struct message_pool *pool;
+	uint32_t i;
 
 	session->completion = provider_completion(provider, companion);
 	if (session->completion < 0)
@@ -330,11 +330,11 @@ int session_open(struct session *session, struct provider *provider, SOCKET comp
 	/* Then no peer's buffers can be too small. */
 	if (session->copied_most > MESSAGE_SIZE_LEAST)
 		session->copied_most = MESSAGE_SIZE_LEAST;
-	pool = session_pool_new(session, posted + SEND_BUFFERS, size);
+	pool = session_pool_new(session, credits + CREDIT_RESERVE + SEND_BUFFERS, size);
 	if (!pool)
 		return -ENOBUFS;
 	session->credits_granted = session->credits_peer = credits;
-	for (i = 0; i < posted; i++) {
+	for (i = 0; i < credits + CREDIT_RESERVE; i++) {
 		int error = session_post(session, &pool->messages[i]);
 
 		if (error)

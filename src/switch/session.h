@@ -39,9 +39,6 @@ struct chunk {
 };
 
 /* A message buffer, for either direction. */
-/* Messages that may be taken ahead. So many more buffers are posted: see sealed.h. */
-#define AHEAD_MOST	7
-
 struct message {
 	struct chunk chunk;		/* while it holds unread DATA */
 	WSAOVERLAPPED overlapped;
@@ -50,7 +47,6 @@ struct message {
 	uint8_t *data;
 	uint32_t size;
 	uint32_t begin, end;		/* the part of data that is in use */
-	uint32_t ahead;			/* bytes that were taken before it was complete: see sealed.h */
 };
 
 /* Message buffers that were allocated and registered together. */
@@ -127,11 +123,10 @@ struct session {
 
 	/* Receiving. */
 	struct message *posted_first, *posted_last;
-	struct message *unseen;		/* the first posted one that was not taken ahead */
-	uint32_t ahead;			/* taken ahead, and their buffers not posted again */
+	size_t ahead;			/* bytes of the first posted one that were taken: see sealed.h */
 	struct chunk *chunks_first, *chunks_last;
-	struct message *spent;		/* to be posted again */
-	uint32_t spent_count;		/* those the peer is owed a credit for then: not taken ahead */
+	struct message *spent;		/* to be posted again, which the peer is owed a credit for */
+	uint32_t spent_count;
 	struct message *reserve;	/* buffers not posted: more than the peer may use */
 	uint64_t received;		/* stream bytes announced so far */
 	uint64_t readable;		/* bytes in chunks */

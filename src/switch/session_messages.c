@@ -468,8 +468,6 @@ static void reap_receives(struct session *session)
 		session->posted_first = message->next;
 		if (!session->posted_first)
 			session->posted_last = NULL;
-		if (session->unseen == message)
-			session->unseen = message->next;
 		session->generation++;
 		if (message->overlapped.Internal) {
 			session_break(session, ECONNRESET);
@@ -479,7 +477,7 @@ static void reap_receives(struct session *session)
 			continue;
 		session->messages_received++;
 		statistic_add(STATISTIC_messages_received, 1);
-		wrong = message->ahead ?
+		wrong = session->ahead ?
 			sealed_complete(session, message, message->overlapped.InternalHigh) :
 			handle_message(session, message, message->overlapped.InternalHigh);
 		if (wrong)
