@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Put before stream_bench.c by the compiler: its socket calls become rsockets' own, without
- * librspreload, and who would block there looks again instead, as rstream does. That is rsockets at
- * its fastest, and tells what rstream does not: the median.
+ * librspreload, and who would block in a send or receive looks again instead, as rstream does.
+ * That is rsockets at its fastest, and tells what rstream does not: the median.
  */
 #ifndef WSD_BENCH_OVER_RSOCKETS_H
 #define WSD_BENCH_OVER_RSOCKETS_H
