@@ -31,17 +31,21 @@ static inline int64_t poll_time_least(void)
 }
 
 /*
- * What to poll next, after polling for @poll_time and then a sleep, @waited in all: longer
- * if polling a bit longer would have spared the sleep, up to @most; as the setting says again
- * if the wait was long or in vain. So who waits for a program does not burn a processor.
+ * What to poll next, after polling for @poll_time and then a sleep, @waited in all: twice what
+ * it took if polling a bit longer would have spared the sleep, up to @most; half as long, but
+ * never less than the setting says, if the wait was long or in vain. So who waits for a program
+ * soon burns no processor, and one wait that was long by chance does not unlearn what many taught.
  */
 static inline int64_t poll_time_learn(int64_t poll_time, int64_t waited, bool in_vain, int64_t most)
 {
+	int64_t least = poll_time_least();
+	int64_t longer = 2 * (waited > poll_time ? waited : poll_time);
+
 	if (in_vain || waited > most)
-		return poll_time_least();
+		return poll_time / 2 > least ? poll_time / 2 : least;
 	if (poll_time >= most)
 		return poll_time;
-	return 2 * poll_time < most ? 2 * poll_time : most;
+	return longer < most ? longer : most;
 }
 
 /* deadline: CLOCK_MONOTONIC nanoseconds or -1. */

@@ -533,21 +533,23 @@ END_TEST
 
 START_TEST(what_a_sleep_teaches)
 {
-	int64_t least = poll_time_least(), most = 20 * least, poll_time = least;
+	int64_t least = poll_time_least(), most = 20 * least, poll_time;
 
 	ck_assert_int_gt(least, 0);
-	/* Spared by polling longer: twice as long, up to the most. */
-	for (int64_t expected = 2 * least; expected < most; expected *= 2) {
-		poll_time = poll_time_learn(poll_time, most, false, most);
-		ck_assert_int_eq(poll_time, expected);
-	}
-	poll_time = poll_time_learn(poll_time, 1, false, most);
+	/* Spared by polling longer: twice what it took, up to the most. */
+	ck_assert_int_eq(poll_time_learn(least, 3 * least, false, most), 6 * least);
+	ck_assert_int_eq(poll_time_learn(3 * least, 1, false, most), 6 * least);
+	poll_time = poll_time_learn(least, most, false, most);
 	ck_assert_int_eq(poll_time, most);
-	ck_assert_int_eq(poll_time_learn(poll_time, 1, false, most), most);
+	ck_assert_int_eq(poll_time_learn(most, most, false, most), most);
 	/* One that grew while more was allowed stays. */
 	ck_assert_int_eq(poll_time_learn(5 * most, 1, false, most), 5 * most);
-	ck_assert_int_eq(poll_time_learn(poll_time, most + 1, false, most), least);
-	ck_assert_int_eq(poll_time_learn(poll_time, 1, true, most), least);
+	/* One long wait does not unlearn it, many do; as those in vain. */
+	ck_assert_int_eq(poll_time_learn(most, most + 1, false, most), most / 2);
+	ck_assert_int_eq(poll_time_learn(most, 1, true, most), most / 2);
+	for (int i = 0; i < 5; i++)
+		poll_time = poll_time_learn(poll_time, most + 1, i % 2, most);
+	ck_assert_int_eq(poll_time, least);
 }
 END_TEST
 
