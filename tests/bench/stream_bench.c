@@ -8,6 +8,9 @@
  * usage: stream_bench server ADDRESS PORT
  *        stream_bench stream ADDRESS PORT SIZE SECONDS   megabytes per second
  *        stream_bench latency ADDRESS PORT SIZE SECONDS  microseconds, one way: median, mean
+ *        stream_bench latency ADDRESS PORT SIZE SECONDS IN OUT
+ *                 the same in turns with others: waits for a byte from the descriptor IN before
+ *                 each turn and writes one to OUT behind it; as many turns for all of them
  *        stream_bench idle ADDRESS PORT COUNT            KiB per connection: server, client
  *        stream_bench quit ADDRESS PORT                  ends the server
  *
@@ -16,6 +19,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +43,20 @@ struct account {
 	double seconds;
 };
 
-enum { LATENCY_SAMPLES = 200000, IDLE_MOST = 4096, RECEIVE_LEAST = 64 * 1024 };
+/*
+ * A turn takes about a tenth of a second. The first round trips of a turn are not counted, for both
+ * ends were asleep, nor is the last turn: the others may be ending.
+ */
+enum {
+	LATENCY_SAMPLES = 200000, IDLE_MOST = 4096, RECEIVE_LEAST = 64 * 1024,
+	TURN_ROUND_TRIPS = 4000, TURN_UNCOUNTED = 500, TURNS_A_SECOND = 10,
+};
+
+/* Whom to take turns with; in: -1 if with nobody. */
+struct turns {
+	int in, out;
+	unsigned int left;
+};
 
 static void die(const char *what)
 {
@@ -283,28 +300,47 @@ static int compare(const void *left, const void *right)
 	return (a > b) - (a < b);
 }
 
-static void measure_latency(const struct sockaddr_in *name, uint32_t size, double seconds)
+/* Hands the turn on if it was taken, and waits for the next. False: that was the last. */
+static bool next_turn(struct turns *turns, bool taken)
 {
+	char byte = '.';
+
+	if (taken && write(turns->out, &byte, 1) != 1)
+		die("the next one's turn");
+	if (taken && !--turns->left)
+		return false;
+	if (read(turns->in, &byte, 1) != 1)
+		die("waiting for a turn");
+	return true;
+}
+
+static void measure_latency(const struct sockaddr_in *name, uint32_t size, double seconds,
+			    struct turns *turns)
+{
+	bool in_turns = turns->in >= 0;
+	size_t uncounted = in_turns ? TURN_UNCOUNTED : 50, done = 0, count = 0;
+	size_t most = in_turns ? (size_t)turns->left * TURN_ROUND_TRIPS : LATENCY_SAMPLES;
+	double *samples = calloc(most, sizeof(*samples)), sum = 0, end, start;
 	char *buffer = make_buffer(size);
-	double *samples = calloc(LATENCY_SAMPLES, sizeof(*samples)), sum = 0, end;
 	int fd = ask(name, WORK_LATENCY, size);
-	size_t count = 0;
 
 	if (!samples)
 		die("memory");
 	end = now() + seconds;
-	for (int warm = 0; count < LATENCY_SAMPLES; warm++) {
-		double start = now();
-
+	do {
+		if (in_turns && done % TURN_ROUND_TRIPS == 0) {
+			if (!next_turn(turns, done > 0))
+				break;
+			done = 0;
+		}
+		start = now();
 		send_all(fd, buffer, size);
 		receive_all(fd, buffer, size);
-		if (warm < 50)
+		if (done++ < uncounted || (in_turns && turns->left == 1))
 			continue;
 		samples[count] = now() - start;
 		sum += samples[count++];
-		if (start > end)
-			break;
-	}
+	} while (count < most && (in_turns || !count || start <= end));
 	close(fd);
 	qsort(samples, count, sizeof(*samples), compare);
 	printf("%.2f %.2f\n", samples[count / 2] / 2 * 1e6, sum / (double)count / 2 * 1e6);
@@ -349,6 +385,7 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	struct sockaddr_in name;
+	struct turns turns = { .in = -1 };
 	struct rlimit files;
 	uint32_t size;
 	double seconds;
@@ -358,6 +395,11 @@ int main(int argc, char **argv)
 	name = parse_address(argv[2], argv[3]);
 	size = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 0) : 0;
 	seconds = argc > 5 ? strtod(argv[5], NULL) : 1;
+	if (argc > 7)
+		turns = (struct turns){
+			.in = atoi(argv[6]), .out = atoi(argv[7]),
+			.left = (unsigned int)(seconds * TURNS_A_SECOND + 2),
+		};
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -374,7 +416,7 @@ int main(int argc, char **argv)
 	} else if (!strcmp(argv[1], "stream")) {
 		measure_stream(&name, size, seconds);
 	} else if (!strcmp(argv[1], "latency")) {
-		measure_latency(&name, size, seconds);
+		measure_latency(&name, size, seconds, &turns);
 	} else if (!strcmp(argv[1], "idle")) {
 		measure_idle(&name, size);
 	} else {
