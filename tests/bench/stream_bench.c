@@ -7,7 +7,8 @@
  *
  * usage: stream_bench server ADDRESS PORT
  *        stream_bench stream ADDRESS PORT SIZE SECONDS   megabytes per second
- *        stream_bench latency ADDRESS PORT SIZE SECONDS  microseconds, one way: median, mean
+ *        stream_bench latency ADDRESS PORT SIZE SECONDS  microseconds, one way: median, mean;
+ *                 what passes from one answer to the next, as in tools that know the mean only
  *        stream_bench latency ADDRESS PORT SIZE SECONDS IN OUT
  *                 the same in turns with others: waits for a byte from the descriptor IN before
  *                 each turn and writes one to OUT behind it; as many turns for all of them
@@ -320,27 +321,29 @@ static void measure_latency(const struct sockaddr_in *name, uint32_t size, doubl
 	bool in_turns = turns->in >= 0;
 	size_t uncounted = in_turns ? TURN_UNCOUNTED : 50, done = 0, count = 0;
 	size_t most = in_turns ? (size_t)turns->left * TURN_ROUND_TRIPS : LATENCY_SAMPLES;
-	double *samples = calloc(most, sizeof(*samples)), sum = 0, end, start;
+	double *samples = calloc(most, sizeof(*samples)), sum = 0, end, last, answered;
 	char *buffer = make_buffer(size);
 	int fd = ask(name, WORK_LATENCY, size);
 
 	if (!samples)
 		die("memory");
-	end = now() + seconds;
+	last = now();
+	end = last + seconds;
 	do {
 		if (in_turns && done % TURN_ROUND_TRIPS == 0) {
 			if (!next_turn(turns, done > 0))
 				break;
 			done = 0;
 		}
-		start = now();
 		send_all(fd, buffer, size);
 		receive_all(fd, buffer, size);
-		if (done++ < uncounted || (in_turns && turns->left == 1))
-			continue;
-		samples[count] = now() - start;
-		sum += samples[count++];
-	} while (count < most && (in_turns || !count || start <= end));
+		answered = now();
+		if (done++ >= uncounted && !(in_turns && turns->left == 1)) {
+			samples[count] = answered - last;
+			sum += samples[count++];
+		}
+		last = answered;
+	} while (count < most && (in_turns || !count || last <= end));
 	close(fd);
 	qsort(samples, count, sizeof(*samples), compare);
 	printf("%.2f %.2f\n", samples[count / 2] / 2 * 1e6, sum / (double)count / 2 * 1e6);
