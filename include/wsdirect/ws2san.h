@@ -88,6 +88,8 @@ typedef struct timeval *LPTIMEVAL;
 	{ 0x6D1E5F2B, 0x0C47, 0x4B6A, { 0x9B, 0x1D, 0x5A, 0x83, 0xE4, 0x27, 0xC6, 0x90 } }
 #define WSAID_WSDIRECT_SEND \
 	{ 0x7B1FC32A, 0xDA45, 0x40C4, { 0x8D, 0x23, 0xB2, 0xE1, 0xAA, 0xD5, 0xA0, 0x99 } }
+#define WSAID_WSDIRECT_RECEIVE \
+	{ 0x3E85B0D4, 0x91F2, 0x4C1B, { 0xA6, 0x0F, 0x27, 0x5C, 0xD8, 0x94, 0x1E, 0x73 } }
 
 /* ------------------------------------------------------------------------ *
  * Functions of the provider that the switch calls.
@@ -523,6 +525,19 @@ typedef int (WSPAPI *LPFN_WSDIRECT_POLL)(SOCKET s, DWORD dwLooks, LPINT lpErrno)
  */
 typedef int (WSPAPI *LPFN_WSDIRECT_SEND)(SOCKET s, const WSABUF *lpBuffers, DWORD dwBufferCount,
 					 DWORD dwFlags, LPINT lpErrno);
+
+/**
+ * WSDirectReceive - post receive buffers for several messages; ours
+ * @lpBuffers: a buffer for each message, as for WSPRecv (NULL: WSAEFAULT)
+ * @lpOverlapped: a pointer to an overlapped structure for each, as for WSPRecv (WSAEINVAL if one
+ *	is NULL)
+ * @dwCount: how many messages
+ * The same as that many calls of WSPRecv with one buffer each, for less.
+ * Returns 0: all are pending. Or SOCKET_ERROR, as of WSPRecv; then the first ones may be pending.
+ */
+typedef int (WSPAPI *LPFN_WSDIRECT_RECEIVE)(SOCKET s, const WSABUFEX *lpBuffers,
+					    const LPWSAOVERLAPPED *lpOverlapped, DWORD dwCount,
+					    LPINT lpErrno);
 
 /* ------------------------------------------------------------------------ *
  * Up-calls: functions of the switch that the provider calls.

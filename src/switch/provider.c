@@ -151,6 +151,8 @@ static bool load(struct provider *provider)
 		extension(provider, (GUID)WSAID_WSDIRECT_POLL);
 	provider->send_copied = (LPFN_WSDIRECT_SEND)(uintptr_t)
 		extension(provider, (GUID)WSAID_WSDIRECT_SEND);
+	provider->receive_several = (LPFN_WSDIRECT_RECEIVE)(uintptr_t)
+		extension(provider, (GUID)WSAID_WSDIRECT_RECEIVE);
 	provider->memory_released = (LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK)(uintptr_t)
 		extension(provider, (GUID)WSAID_MEMORYREGISTRATIONCACHECALLBACK);
 	if (!provider->register_memory || !provider->deregister_memory ||

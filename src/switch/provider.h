@@ -21,6 +21,7 @@ struct provider {
 	LPFN_WSPRDMAREAD rdma_read;		/* NULL: the provider has none */
 	LPFN_WSDIRECT_POLL poll;
 	LPFN_WSDIRECT_SEND send_copied;		/* NULL: none */
+	LPFN_WSDIRECT_RECEIVE receive_several;	/* NULL: none */
 	LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK memory_released;	/* NULL: none */
 	int memory;				/* descriptor of its memory events, -1: none */
 };

@@ -547,8 +547,11 @@ ssize_t socket_receive(struct socket *socket, const struct iovec *vector, int co
 		enough = total;
 	if (usual && sealed_seen(session))
 		taken = sealed_take(socket, vector);
-	/* What is here already needs no look, but for who wants to know how much it is. */
-	if (!taken && (!session->chunks_first || peek))
+	/*
+	 * What is here already needs no look, but for who wants to know how much it is; and who
+	 * waits if there is nothing looks then.
+	 */
+	if (!taken && (peek || (!session->chunks_first && !(block && usual))))
 		socket_progress(socket);
 	for (;;) {
 		if (usual && !done) {

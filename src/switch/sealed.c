@@ -93,7 +93,7 @@ static NOT_WATCHED inline void copy_from_adapter(uint64_t *copy, const uint8_t *
 size_t sealed_take(struct socket *socket, const struct iovec *buffer)
 {
 	struct session *session = &socket->session;
-	struct message *message = session->posted_first;
+	struct message *message = session->unseen;
 	uint64_t copy[WORDS_MOST];
 	const struct sealed_header *header = (const struct sealed_header *)copy;
 	const uint8_t *data = (const uint8_t *)copy + sizeof(*header);
@@ -111,7 +111,9 @@ size_t sealed_take(struct socket *socket, const struct iovec *buffer)
 	memcpy(buffer->iov_base, data, size);
 	session->credits_peer--;
 	session->received += size;
-	session->ahead = size;
+	message->ahead = (uint32_t)size;
+	session->unseen = message->next;
+	session->ahead++;
 	session->generation++;
 	/* It is not there to be read any more: no edge. */
 	socket->seen_received = session->received;
@@ -122,9 +124,10 @@ size_t sealed_take(struct socket *socket, const struct iovec *buffer)
 
 const char *sealed_complete(struct session *session, struct message *message, size_t bytes)
 {
-	size_t size = session->ahead;
+	size_t size = message->ahead;
 
-	session->ahead = 0;
+	message->ahead = 0;
+	session->ahead--;
 	if (bytes != sizeof(struct sealed_header) + size)
 		return "a sealed message of another length than it said";
 	session_spent(session, message);

@@ -10,8 +10,11 @@
  * completion, as for all other messages. A wrong copy that fits its seal is as likely as one in
  * 2^64, which is less than what the link's own checksum lets through.
  *
- * The completion still comes. Until then the buffer is the adapter's and stays posted; the next
- * message is not looked for before, so at most one is ahead.
+ * The completion still comes, and until then the buffer is the adapter's. That needs no hurry: the
+ * next message is looked for in the next buffer, and a few may be ahead before completions are
+ * looked for and the buffers posted again, all by one call. Only then the peer has its credits
+ * back. These are fewer than half of all it has: with half of them out it would believe that we
+ * are behind, and collect small sends.
  *
  * With the socket's lock.
  */
@@ -24,6 +27,8 @@
 
 #include "compiler.h"
 #include "session.h"
+
+#define AHEAD_MOST	7	/* messages taken ahead, at most */
 
 /* Puts the seal into a header that has everything else. @position: the stream bytes before. */
 void sealed_seal(struct sealed_header *header, uint64_t position, const void *data);
@@ -43,9 +48,17 @@ static NOT_WATCHED inline uint8_t sealed_byte(const uint8_t *byte)
 /* Does the next message show in its buffer? Of any kind: none begins with a 0, as the buffer does. */
 static inline bool sealed_stirs(const struct session *session)
 {
-	const struct message *message = session->posted_first;
+	const struct message *message = session->unseen;
 
 	return message && sealed_byte(message->data);
+}
+
+/* How many may be ahead: one at least, or nothing would be gained at all. */
+static inline uint32_t sealed_ahead_most(const struct session *session)
+{
+	uint32_t most = (session->credits_granted - 1) / 2;
+
+	return most < AHEAD_MOST ? most : AHEAD_MOST;
 }
 
 /*
@@ -54,10 +67,11 @@ static inline bool sealed_stirs(const struct session *session)
  */
 static inline bool sealed_seen(const struct session *session)
 {
-	const struct message *message = session->posted_first;
+	const struct message *message = session->unseen;
 
-	return message && sealed_byte(message->data) == MESSAGE_SEALED && !session->ahead &&
-	       !session->chunks_first && !(message->next && sealed_byte(message->next->data));
+	return message && sealed_byte(message->data) == MESSAGE_SEALED &&
+	       session->ahead < sealed_ahead_most(session) && !session->chunks_first &&
+	       !(message->next && sealed_byte(message->next->data));
 }
 
 /*

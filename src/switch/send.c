@@ -545,8 +545,8 @@ ssize_t socket_send(struct socket *socket, const struct iovec *vector, int count
 		done = send_at_once(session, vector);
 	if (done) {
 		/* Behind the send: nobody waits for these. */
-		if (session->ahead)
-			socket_progress(socket);
+		if (session->ahead == sealed_ahead_most(session))
+			session_progress_ahead(session);
 		session_post_spent(session);
 	} else {
 		socket_forbid_cancel(socket);

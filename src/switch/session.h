@@ -47,6 +47,7 @@ struct message {
 	uint8_t *data;
 	uint32_t size;
 	uint32_t begin, end;		/* the part of data that is in use */
+	uint32_t ahead;			/* bytes that were taken before it was complete: see sealed.h */
 };
 
 /* Message buffers that were allocated and registered together. */
@@ -123,7 +124,8 @@ struct session {
 
 	/* Receiving. */
 	struct message *posted_first, *posted_last;
-	size_t ahead;			/* bytes of the first posted one that were taken: see sealed.h */
+	struct message *unseen;		/* the first posted one that was not taken ahead */
+	uint32_t ahead;			/* messages taken ahead and not complete yet: see sealed.h */
 	struct chunk *chunks_first, *chunks_last;
 	struct message *spent;		/* to be posted again, which the peer is owed a credit for */
 	uint32_t spent_count;
@@ -217,6 +219,11 @@ void session_close(struct session *session);
  * messages, sends what waited for credits. Returns true if anything changed. Never blocks.
  */
 bool session_progress(struct session *session, unsigned int looks);
+/*
+ * The same for who has just sent: completes what was taken ahead, and nothing else, for which
+ * there will be a look.
+ */
+void session_progress_ahead(struct session *session);
 
 /* Sends the open message even if it could hold more. */
 void session_flush_open(struct session *session);

@@ -19,6 +19,7 @@
 
 /* Where a message begins, whatever size a setting or the peer asked for: no two share a line. */
 #define MESSAGE_ALIGNMENT	64
+#define POST_MOST	16	/* receive buffers that are posted by one call */
 #define POLLED	((HANDLE)(uintptr_t)1)	/* low bit of hEvent: no up-call */
 
 struct message_pool *session_pool_new(struct session *session, uint32_t count, uint32_t size)
@@ -59,54 +60,95 @@ struct message_pool *session_pool_new(struct session *session, uint32_t count, u
 	return pool;
 }
 
+/* Posts them, @count of them: 1 to POST_MOST. 0 or a WSA code. */
+static int post(struct session *session, struct message **messages, uint32_t count)
+{
+	WSABUFEX buffers[POST_MOST];
+	LPWSAOVERLAPPED overlapped[POST_MOST];
+	DWORD bytes, flags = 0;
+	uint32_t i = 0;
+	int error = 0;
+
+	do {
+		struct message *message = messages[i];
+
+		message->next = NULL;
+		message->overlapped.Internal = STATUS_PENDING;
+		message->overlapped.hEvent = POLLED;
+		/* What it held last is not to look like what comes. */
+		message->data[0] = 0;
+		buffers[i] = (WSABUFEX){ message->size, (char *)message->data, message->pool->handle };
+		overlapped[i] = &message->overlapped;
+	} while (++i < count);
+	if (session->provider->receive_several) {
+		if (session->provider->receive_several(session->companion, buffers, overlapped,
+						       count, &error))
+			return error;
+	} else {
+		for (i = 0; i < count; i++)
+			if (session->provider->table.lpWSPRecv(session->companion, &buffers[i], 1,
+							       &bytes, &flags, overlapped[i], NULL,
+							       NULL, &error) &&
+			    error != WSA_IO_PENDING)
+				return error;
+	}
+	for (i = 0; i < count; i++) {
+		if (session->posted_last)
+			session->posted_last->next = messages[i];
+		else
+			session->posted_first = messages[i];
+		session->posted_last = messages[i];
+	}
+	if (!session->unseen)
+		session->unseen = messages[0];
+	session->messages_posted += count;
+	return 0;
+}
+
 int session_post(struct session *session, struct message *message)
 {
-	WSABUFEX buffer = { message->size, (char *)message->data, message->pool->handle };
-	DWORD bytes, flags = 0;
-	int error;
+	return post(session, &message, 1);
+}
 
-	message->next = NULL;
-	message->overlapped.Internal = STATUS_PENDING;
-	message->overlapped.hEvent = POLLED;
-	/* What it held last is not to look like what comes. */
-	message->data[0] = 0;
-	if (session->provider->table.lpWSPRecv(session->companion, &buffer, 1, &bytes, &flags,
-					       &message->overlapped, NULL, NULL, &error) &&
-	    error != WSA_IO_PENDING)
-		return error;
-	if (session->posted_last)
-		session->posted_last->next = message;
-	else
-		session->posted_first = message;
-	session->posted_last = message;
-	session->messages_posted++;
-	return 0;
+/* A larger buffer instead, if there is one: one is in reserve for each small one. */
+static struct message *replacement(struct session *session, struct message *message)
+{
+	struct message *larger = session->reserve;
+
+	if (!larger || message->size >= larger->size)
+		return message;
+	session->reserve = larger->next;
+	return larger;
 }
 
 void session_repost(struct session *session, struct message *message)
 {
-	struct message *larger = session->reserve;
 	int error;
 
 	if (session->broken || session->refused)
 		return;
-	/* There is one in reserve for each small one; a larger one takes its own place again. */
-	if (larger && message->size < larger->size) {
-		session->reserve = larger->next;
-		message = larger;
-	}
-	error = session_post(session, message);
+	error = session_post(session, replacement(session, message));
 	if (error)
 		session_refused(session, error);
 }
 
 void session_post_spent(struct session *session)
 {
-	struct message *message;
+	struct message *message, *messages[POST_MOST];
+	uint32_t count = 0;
 
 	while ((message = session->spent)) {
 		session->spent = message->next;
-		session_repost(session, message);
+		if (session->broken || session->refused)
+			continue;
+		messages[count++] = replacement(session, message);
+		if (count == POST_MOST || !session->spent) {
+			int error = post(session, messages, count);
+
+			if (error)
+				session_refused(session, error);
+			count = 0;
+		}
 	}
 	session->credits_owed += session->spent_count;
 	session->spent_count = 0;

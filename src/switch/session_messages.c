@@ -458,16 +458,20 @@ static void reap_sends(struct session *session)
 	}
 }
 
-static void reap_receives(struct session *session)
+/* @end: the first that is left alone, or NULL. */
+static void reap_receives(struct session *session, const struct message *end)
 {
 	struct message *message;
 
-	while ((message = session->posted_first) && !WSA_OVERLAPPED_PENDING(&message->overlapped)) {
+	while ((message = session->posted_first) != end &&
+	       !WSA_OVERLAPPED_PENDING(&message->overlapped)) {
 		const char *wrong;
 
 		session->posted_first = message->next;
 		if (!session->posted_first)
 			session->posted_last = NULL;
+		if (session->unseen == message)
+			session->unseen = message->next;
 		session->generation++;
 		if (message->overlapped.Internal) {
 			session_break(session, ECONNRESET);
@@ -477,7 +481,7 @@ static void reap_receives(struct session *session)
 			continue;
 		session->messages_received++;
 		statistic_add(STATISTIC_messages_received, 1);
-		wrong = session->ahead ?
+		wrong = message->ahead ?
 			sealed_complete(session, message, message->overlapped.InternalHigh) :
 			handle_message(session, message, message->overlapped.InternalHigh);
 		if (wrong)
@@ -500,6 +504,12 @@ static void reap_transfers(struct session *session)
 	}
 }
 
+void session_progress_ahead(struct session *session)
+{
+	provider_poll(session->provider, session->companion, 1);
+	reap_receives(session, session->unseen);
+}
+
 bool session_progress(struct session *session, unsigned int looks)
 {
 	uint64_t before = session->generation;
@@ -510,7 +520,7 @@ bool session_progress(struct session *session, unsigned int looks)
 	 * Receives first: a peer that sends its last bytes, FIN and closes makes our
 	 * sends fail, and what it sent before must not look lost for that.
 	 */
-	reap_receives(session);
+	reap_receives(session, NULL);
 	reap_sends(session);
 	reap_transfers(session);
 	/* What waits to be sent waits for one of these. */

@@ -26,8 +26,7 @@
 /* As POLL_GROWTH_MOST, while large data is on its way. */
 #define POLL_GROWTH_MOVING	100
 #define LOOKS			16	/* at the device between looks at the clock */
-#define LOOKS_BETWEEN		4	/* the same, of who receives, each after ... */
-#define LOOKS_AHEAD		128	/* ... so many at the buffer of the next message */
+#define LOOKS_AHEAD		1024	/* of who receives, at the buffer of the next message */
 #define SLEEP_BLIND		10000000 /* nanoseconds, of a thread that nobody can wake */
 #define ROUNDS_ALONE		8	/* of looks, then others may have the processor */
 
@@ -227,8 +226,9 @@ static int64_t poll_time_most(const struct session *session)
 
 /*
  * Has anything come? Looks as often as it may without a look at the clock. Who has a buffer for it
- * looks where the next message comes to in between, which is the cheapest look and keeps the
- * completion queue out of the adapter's way.
+ * looks where the next message comes to first, which is the cheapest look and keeps the completion
+ * queue out of the adapter's way: for about as long as an answer takes, so that completions are
+ * dealt with by many and not by each.
  */
 static bool look(struct socket *socket, const struct iovec *buffer, size_t *taken)
 {
@@ -236,14 +236,10 @@ static bool look(struct socket *socket, const struct iovec *buffer, size_t *take
 
 	if (!buffer)
 		return progress(socket, LOOKS);
-	for (int i = 0; i < LOOKS_BETWEEN; i++) {
-		for (int j = 0; j < LOOKS_AHEAD && !sealed_stirs(session); j++)
-			;
-		*taken = sealed_seen(session) ? sealed_take(socket, buffer) : 0;
-		if (*taken || progress(socket, 1))
-			return true;
-	}
-	return false;
+	for (int i = 0; i < LOOKS_AHEAD && !sealed_stirs(session); i++)
+		;
+	*taken = sealed_seen(session) ? sealed_take(socket, buffer) : 0;
+	return *taken || progress(socket, 1);
 }
 
 static int sleep_or_take(struct socket *socket, int64_t deadline, bool interruptible,
@@ -253,19 +249,23 @@ static int sleep_or_take(struct socket *socket, int64_t deadline, bool interrupt
 	uint64_t seen = session->generation;
 	int64_t most = poll_time_most(session);
 	int64_t polled = session->poll_time < most ? session->poll_time : most;
-	int64_t started = clock_now(), poll_until = started + polled;
+	int64_t started, poll_until;
 	unsigned int rounds = 0;
 	struct sleeper sleeper = { .socket = socket };
 	int cancel_state = socket->cancel_state, result = 0;
 
-	if (deadline >= 0 && deadline < poll_until)
-		poll_until = deadline;
 	/*
 	 * An answer is often nearer than a sleep is short. The lock is let go in
 	 * between so that a thread that sends does not wait for one that receives.
 	 */
 	session->sleepers++;
 	session_post_spent(session);
+	if (look(socket, buffer, taken) || session->generation != seen)
+		goto out;
+	started = clock_now();
+	poll_until = started + polled;
+	if (deadline >= 0 && deadline < poll_until)
+		poll_until = deadline;
 	do {
 		if (look(socket, buffer, taken) || session->generation != seen)
 			goto out;

@@ -22,6 +22,7 @@ LPFN_WSPDEREGISTERMEMORY san_deregister;
 LPFN_WSPREGISTERRDMAMEMORY san_expose;
 LPFN_WSPDEREGISTERRDMAMEMORY san_hide;
 LPFN_WSDIRECT_SEND san_send_copied;
+LPFN_WSDIRECT_RECEIVE san_receive_several;
 LPFN_WSPRDMAREAD san_read;
 LPFN_WSPRDMAWRITE san_write;
 LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK san_memory_released;
@@ -148,6 +149,8 @@ int san_startup(void)
 		extension((GUID)WSAID_MEMORYREGISTRATIONCACHECALLBACK);
 	poll_function = (LPFN_WSDIRECT_POLL)(uintptr_t)extension((GUID)WSAID_WSDIRECT_POLL);
 	san_send_copied = (LPFN_WSDIRECT_SEND)(uintptr_t)extension((GUID)WSAID_WSDIRECT_SEND);
+	san_receive_several =
+		(LPFN_WSDIRECT_RECEIVE)(uintptr_t)extension((GUID)WSAID_WSDIRECT_RECEIVE);
 	return 0;
 }
 

@@ -36,6 +36,7 @@ extern LPFN_WSPDEREGISTERMEMORY san_deregister;
 extern LPFN_WSPREGISTERRDMAMEMORY san_expose;
 extern LPFN_WSPDEREGISTERRDMAMEMORY san_hide;
 extern LPFN_WSDIRECT_SEND san_send_copied;
+extern LPFN_WSDIRECT_RECEIVE san_receive_several;
 extern LPFN_WSPRDMAREAD san_read;
 extern LPFN_WSPRDMAWRITE san_write;
 extern LPFN_WSPMEMORYREGISTRATIONCACHECALLBACK san_memory_released;

@@ -182,6 +182,56 @@ static void copied(struct san_pair *pair)
 	munmap(area, 8192);
 }
 
+/* WSDirectReceive: the buffers are filled in their order, and what is wrong with one is said. */
+static void several(struct san_pair *pair)
+{
+	enum { MESSAGES = 20, SLOT = 64 };
+	static WSAOVERLAPPED received[MESSAGES];
+	unsigned char *area = memory(MESSAGES * SLOT), bytes[SLOT];
+	HANDLE server = san_registered(pair->server, area, MESSAGES * SLOT, MEM_WRITE);
+	WSABUF piece = { SLOT, (char *)bytes };
+	LPWSAOVERLAPPED overlapped[MESSAGES];
+	WSABUFEX buffers[MESSAGES];
+	DWORD count;
+	int error;
+
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		received[i] = (WSAOVERLAPPED){ .hEvent = POLLED };
+		overlapped[i] = &received[i];
+		buffers[i] = (WSABUFEX){ SLOT, (char *)area + i * SLOT, server };
+	}
+	check(san_receive_several(INVALID_SOCKET, buffers, overlapped, 1, &error) == SOCKET_ERROR);
+	check_error(error, WSAENOTSOCK);
+	check(san_receive_several(pair->server, NULL, overlapped, 1, &error) == SOCKET_ERROR);
+	check_error(error, WSAEFAULT);
+	check(san_receive_several(pair->server, buffers, NULL, 1, &error) == SOCKET_ERROR);
+	check_error(error, WSAEFAULT);
+	overlapped[1] = NULL;
+	check(san_receive_several(pair->server, buffers, overlapped, 2, &error) == SOCKET_ERROR);
+	check_error(error, WSAEINVAL);
+	overlapped[1] = &received[1];
+	check(!san_receive_several(pair->server, NULL, NULL, 0, &error));
+	/* The first is posted by then. */
+	buffers[1].handle = NULL;
+	check(san_receive_several(pair->server, buffers, overlapped, 2, &error) == SOCKET_ERROR);
+	check_error(error, WSAEINVAL);
+	buffers[1].handle = server;
+	check(!san_receive_several(pair->server, buffers + 1, overlapped + 1, MESSAGES - 1, &error));
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		fill(bytes, SLOT, i);
+		while (san_send_copied(pair->client, &piece, 1, 0, &error)) {
+			check_error(error, WSAEWOULDBLOCK);
+			check_error(san_poll(pair->client), 0);
+		}
+		check_error(san_wait(pair->server, &received[i], &count), 0);
+		check_error(count, SLOT);
+		check(!memcmp(area + i * SLOT, bytes, SLOT));
+	}
+	/* Nothing holds it any more. */
+	check(!san_deregister(pair->server, server, &error));
+	munmap(area, MESSAGES * SLOT);
+}
+
 /* Who finds no room sends the other way, and all arrive in the order in which they were sent. */
 static void copied_or_not(struct san_pair *pair)
 {
@@ -369,6 +419,7 @@ int main(void)
 	messages(&pair);
 	copied(&pair);
 	copied_or_not(&pair);
+	several(&pair);
 	looks(&pair);
 	rdma(&pair);
 	check(san_handles == 3);

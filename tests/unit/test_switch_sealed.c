@@ -24,7 +24,7 @@ static const size_t sizes[] = { 1, 3, 4, 7, 8, 9, 12, 15, 16, 31, 64, 115, SEALE
 
 static uint8_t *buffer_of(struct socket *socket)
 {
-	return socket->session.posted_first->data;
+	return socket->session.unseen->data;
 }
 
 static size_t take(struct socket *socket, void *buffer, size_t size)
@@ -110,12 +110,6 @@ START_TEST(what_was_read_is_not_taken_again)
 	ck_assert_int_eq(get(pair.b, back, sizeof(back), MSG_DONTWAIT), -EAGAIN);
 	memcpy(buffer_of(pair.b), image, HEADER + sizeof(data));
 	ck_assert_uint_eq(take(pair.b, back, sizeof(back)), 0);
-	/* Posted again it does not look like anything. */
-	socket_progress(pair.b);
-	session_post_spent(&pair.b->session);
-	for (struct message *message = pair.b->session.posted_first->next; message;
-	     message = message->next)
-		ck_assert_uint_eq(message->data[0], 0);
 	pair_attend(pair);
 	pair_close(pair);
 }
@@ -134,16 +128,88 @@ START_TEST(it_is_taken_once)
 	ck_assert_int_eq(put(pair.a, data, sizes[_i], 0), sizes[_i]);
 	ck_assert_int_eq(get(pair.b, back, sizeof(back), 0), sizes[_i]);
 	ck_assert_mem_eq(back, data, sizes[_i]);
-	ck_assert_uint_eq(session->ahead, sizes[_i]);
+	ck_assert_uint_eq(session->ahead, 1);
+	ck_assert_ptr_ne(session->unseen, session->posted_first);
 	ck_assert_uint_eq(session->credits_peer, credits - 1);
 	ck_assert_ptr_null(session->spent);
 	ck_assert_int_eq(get(pair.b, back, sizeof(back), MSG_DONTWAIT), -EAGAIN);
 	ck_assert_uint_eq(session->ahead, 0);
+	ck_assert_ptr_eq(session->unseen, session->posted_first);
 	ck_assert_uint_eq(session->spent_count, 1);
 	ck_assert_uint_eq(session->credits_peer, credits - 1);
 	socket_edges(pair.b, &in, &out);
 	ck_assert_uint_eq(in, in_before);
 	ck_assert_uint_eq(socket_poll(pair.b) & POLLIN, 0);
+	pair_attend(pair);
+	pair_close(pair);
+}
+END_TEST
+
+static uint32_t posted_count(const struct session *session)
+{
+	uint32_t count = 0;
+
+	for (const struct message *message = session->posted_first; message; message = message->next)
+		count++;
+	return count;
+}
+
+/*
+ * Several before anybody looks for completions, in order; their buffers are all posted again then,
+ * and look like nothing that is to come. It costs neither a message of credits, nor the peer so many
+ * of them that it collects.
+ */
+START_TEST(several_are_taken)
+{
+	struct pair pair = pair_connect();
+	struct session *session = &pair.b->session;
+	uint32_t ahead_most = sealed_ahead_most(session), posted = posted_count(session), most = 0;
+	uint64_t sent = session->messages_sent;
+
+	ck_assert_uint_gt(ahead_most, 1);
+	for (uint32_t i = 0; i < 50; i++) {
+		uint32_t back = 0;
+
+		ck_assert(!session_collects(&pair.a->session));
+		ck_assert_int_eq(put(pair.a, &i, sizeof(i), 0), sizeof(i));
+		ck_assert_int_eq(get(pair.b, &back, sizeof(back), 0), sizeof(back));
+		ck_assert_uint_eq(back, i);
+		ck_assert_uint_le(session->ahead, ahead_most);
+		if (session->ahead > most)
+			most = session->ahead;
+		ck_assert_int_eq(put(pair.b, &i, sizeof(i), 0), sizeof(i));
+		ck_assert_int_eq(get(pair.a, &back, sizeof(back), 0), sizeof(back));
+		ck_assert_uint_eq(back, i);
+		ck_assert_uint_eq(posted_count(session), posted);
+	}
+	ck_assert_uint_eq(most, ahead_most);
+	ck_assert_uint_eq(session->messages_sent, sent + 50);
+	ck_assert_uint_gt(session->ahead, 0);
+	socket_progress(pair.b);
+	session_post_spent(session);
+	ck_assert_uint_eq(posted_count(session), posted);
+	for (struct message *message = session->posted_first; message; message = message->next)
+		ck_assert_uint_eq(message->data[0], 0);
+	pair_attend(pair);
+	pair_close(pair);
+}
+END_TEST
+
+/* Who only receives, and takes all ahead, still gives the credits back in time. */
+START_TEST(credits_come_back)
+{
+	struct pair pair = pair_connect();
+	uint32_t total = pair.a->session.credits_total;
+	char byte;
+
+	for (uint32_t i = 0; i < 10 * total; i++) {
+		ck_assert_int_eq(put(pair.a, "x", 1, 0), 1);
+		ck_assert_int_eq(get(pair.b, &byte, 1, 0), 1);
+		ck_assert_uint_le(pair.b->session.ahead, sealed_ahead_most(&pair.b->session));
+		/* Nobody calls b any more, and yet: */
+		socket_progress(pair.a);
+		ck_assert_uint_gt(pair.a->session.credits * 2, total);
+	}
 	pair_attend(pair);
 	pair_close(pair);
 }
@@ -222,6 +288,8 @@ int main(void)
 	tcase_add_loop_test(cases, a_part_is_not_taken, 0, SIZES);
 	tcase_add_test(cases, what_was_read_is_not_taken_again);
 	tcase_add_loop_test(cases, it_is_taken_once, 0, SIZES);
+	tcase_add_test(cases, several_are_taken);
+	tcase_add_test(cases, credits_come_back);
 	tcase_add_test(cases, what_does_not_fit_is_not_taken);
 	tcase_add_test(cases, the_end_comes_behind_it);
 	tcase_add_loop_test(cases, more_than_is_sealed_resets, 0, 2);

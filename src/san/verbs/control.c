@@ -50,6 +50,7 @@ static int extension_function(struct control *control)
 		  (any_function)san_memory_registration_cache_callback },
 		{ WSAID_WSDIRECT_POLL, (any_function)san_poll },
 		{ WSAID_WSDIRECT_SEND, (any_function)san_direct_send },
+		{ WSAID_WSDIRECT_RECEIVE, (any_function)san_direct_receive },
 	};
 
 	if (!control->in || control->in_size < sizeof(GUID))

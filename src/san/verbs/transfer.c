@@ -75,8 +75,27 @@ static int state_error(const struct san_socket *socket, bool receive)
 	}
 }
 
+/* A request in a state that allows it; the arguments are as for submit(). 0 or a WSA code. */
+static inline int submit_locked(struct san_socket *socket, struct work *work,
+				const WSABUFEX *buffers, DWORD count, LPWSAOVERLAPPED overlapped)
+{
+	int error = buffers_get(socket, work, buffers, count);
+
+	if (error)
+		return error;
+	work->request.overlapped = overlapped;
+	__atomic_store_n(&overlapped->Internal, STATUS_PENDING, __ATOMIC_RELAXED);
+	error = queue_submit(socket, work);
+	if (!error)
+		return 0;
+	if (error != -ENOMEM)
+		socket_break(socket, WSAENETDOWN, "the device takes no requests");
+	buffers_put(&work->request);
+	return error == -ENOMEM ? WSAENOBUFS : WSAENETDOWN;
+}
+
 /*
- * The tail that all four share. @work names everything but the buffers and the
+ * The tail that all share who make one request. @work names everything but the buffers and the
  * overlapped structure.
  */
 static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *buffers,
@@ -87,28 +106,10 @@ static int submit(struct san_socket *socket, struct work *work, const WSABUFEX *
 	socket_lock(socket);
 	error = state_error(socket, work->request.opcode == OPCODE_RECEIVE);
 	if (!error)
-		error = buffers_get(socket, work, buffers, count);
-	if (!error) {
-		work->request.overlapped = overlapped;
-		__atomic_store_n(&overlapped->Internal, STATUS_PENDING, __ATOMIC_RELAXED);
-		switch (queue_submit(socket, work)) {
-		case 0:
-			error = WSA_IO_PENDING;
-			break;
-		case -ENOMEM:
-			error = WSAENOBUFS;
-			break;
-		default:
-			socket_break(socket, WSAENETDOWN, "the device takes no requests");
-			error = WSAENETDOWN;
-			break;
-		}
-		if (error != WSA_IO_PENDING)
-			buffers_put(&work->request);
-	}
+		error = submit_locked(socket, work, buffers, count, overlapped);
 	socket_unlock(socket);
 	socket_put(socket);
-	return fail(lpErrno, error);
+	return fail(lpErrno, error ? error : WSA_IO_PENDING);
 }
 
 /* Arguments that are wrong whatever the socket. */
@@ -188,6 +189,33 @@ int san_recv(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount, LPDWORD lpNumb
 		return SOCKET_ERROR;
 	work_init(&work, OPCODE_RECEIVE);
 	return submit(socket, &work, lpBuffers, dwBufferCount, lpOverlapped, lpErrno);
+}
+
+int san_direct_receive(SOCKET s, const WSABUFEX *lpBuffers, const LPWSAOVERLAPPED *lpOverlapped,
+		       DWORD dwCount, LPINT lpErrno)
+{
+	struct san_socket *socket;
+	int error;
+
+	if (dwCount && (!lpBuffers || !lpOverlapped))
+		return fail(lpErrno, WSAEFAULT);
+	for (DWORD i = 0; i < dwCount; i++)
+		if (!lpOverlapped[i])
+			return fail(lpErrno, WSAEINVAL);
+	socket = socket_get(s, lpErrno);
+	if (!socket)
+		return SOCKET_ERROR;
+	socket_lock(socket);
+	error = state_error(socket, true);
+	for (DWORD i = 0; i < dwCount && !error; i++) {
+		struct work work;
+
+		work_init(&work, OPCODE_RECEIVE);
+		error = submit_locked(socket, &work, &lpBuffers[i], 1, lpOverlapped[i]);
+	}
+	socket_unlock(socket);
+	socket_put(socket);
+	return error ? fail(lpErrno, error) : 0;
 }
 
 static int rdma(SOCKET s, enum ibv_wr_opcode opcode, LPWSABUFEX lpBuffers, DWORD dwBufferCount,

@@ -42,6 +42,8 @@ int san_rdma_write(SOCKET s, LPWSABUFEX lpBuffers, DWORD dwBufferCount,
 int san_poll(SOCKET s, DWORD dwLooks, LPINT lpErrno);
 int san_direct_send(SOCKET s, const WSABUF *lpBuffers, DWORD dwBufferCount, DWORD dwFlags,
 		    LPINT lpErrno);
+int san_direct_receive(SOCKET s, const WSABUFEX *lpBuffers, const LPWSAOVERLAPPED *lpOverlapped,
+		       DWORD dwCount, LPINT lpErrno);
 BOOL san_get_overlapped_result(SOCKET s, LPWSAOVERLAPPED lpOverlapped, LPDWORD lpcbTransfer,
 			       BOOL fWait, LPDWORD lpdwFlags, LPINT lpErrno);
 
