@@ -110,6 +110,12 @@ START_TEST(what_was_read_is_not_taken_again)
 	ck_assert_int_eq(get(pair.b, back, sizeof(back), MSG_DONTWAIT), -EAGAIN);
 	memcpy(buffer_of(pair.b), image, HEADER + sizeof(data));
 	ck_assert_uint_eq(take(pair.b, back, sizeof(back)), 0);
+	/* Posted again it does not look like anything. */
+	socket_progress(pair.b);
+	session_post_spent(&pair.b->session);
+	for (struct message *message = pair.b->session.posted_first->next; message;
+	     message = message->next)
+		ck_assert_uint_eq(message->data[0], 0);
 	pair_attend(pair);
 	pair_close(pair);
 }
@@ -190,6 +196,38 @@ START_TEST(several_are_taken)
 	ck_assert_uint_eq(posted_count(session), posted);
 	for (struct message *message = session->posted_first; message; message = message->next)
 		ck_assert_uint_eq(message->data[0], 0);
+	pair_attend(pair);
+	pair_close(pair);
+}
+END_TEST
+
+/*
+ * Behind a send only what was taken ahead is completed: a message that has just come is taken by its
+ * seal, too, and so no message of credits is due for it.
+ */
+START_TEST(what_has_just_come_is_taken_ahead)
+{
+	struct pair pair = pair_connect();
+	struct session *session = &pair.b->session;
+	uint32_t most = sealed_ahead_most(session), posted = posted_count(session);
+	uint64_t sent = session->messages_sent;
+	char byte;
+
+	for (uint32_t i = 0; i < most; i++) {
+		ck_assert_int_eq(put(pair.a, "x", 1, 0), 1);
+		ck_assert_int_eq(get(pair.b, &byte, 1, 0), 1);
+	}
+	ck_assert_uint_eq(session->ahead, most);
+	ck_assert_int_eq(put(pair.a, "y", 1, 0), 1);
+	ck_assert_int_eq(put(pair.b, "z", 1, 0), 1);
+	ck_assert_uint_eq(session->ahead, 0);
+	ck_assert_uint_eq(posted_count(session), posted);
+	ck_assert_ptr_eq(session->unseen, session->posted_first);
+	ck_assert_ptr_null(session->chunks_first);
+	ck_assert_int_eq(get(pair.b, &byte, 1, 0), 1);
+	ck_assert_int_eq(byte, 'y');
+	ck_assert_uint_eq(session->ahead, 1);
+	ck_assert_uint_eq(session->messages_sent, sent + 1);
 	pair_attend(pair);
 	pair_close(pair);
 }
@@ -289,6 +327,7 @@ int main(void)
 	tcase_add_test(cases, what_was_read_is_not_taken_again);
 	tcase_add_loop_test(cases, it_is_taken_once, 0, SIZES);
 	tcase_add_test(cases, several_are_taken);
+	tcase_add_test(cases, what_has_just_come_is_taken_ahead);
 	tcase_add_test(cases, credits_come_back);
 	tcase_add_test(cases, what_does_not_fit_is_not_taken);
 	tcase_add_test(cases, the_end_comes_behind_it);
