@@ -41,7 +41,7 @@
 	NUMBER(exit_patience, 10000, 0, 3600000, "how long a program that ends waits for peers that take nothing of what it sent, in milliseconds") \
 	TEXT(rdma_direction, "auto", "who moves large data: read (receiver pulls), write (sender pushes), auto") \
 	NUMBER(poll_time, 50, 0, 1000000, "how long a blocking call polls the completion queue before it sleeps, in microseconds; up to 20 times as long where sleeps turn out short, or 100 times while large data is on its way") \
-	NUMBER(message_size, 1024, 256, 65536, "bytes of one message buffer of an idle connection") \
+	NUMBER(message_size, 1024, 256, 65536, "bytes of the stream that one message buffer of an idle connection holds") \
 	NUMBER(message_count, 8, 4, 256, "message buffers posted for receiving on an idle connection") \
 	TEXT(memory_monitor, "auto", "what watches registered memory: auto (the kernel module or none), module, none, userfaultfd") \
 	NUMBER(cache_regions, 4096, 0, 1048576, "registrations kept in the cache; 0 turns it off") \

@@ -99,13 +99,11 @@
 #include <stdint.h>
 
 #define PROTOCOL_MAGIC		0x31445357u	/* "WSD1" */
-#define PROTOCOL_VERSION	3
+#define PROTOCOL_VERSION	4
 #define CREDITS_LEAST		4
 #define CREDITS_MOST		1024
 #define CREDITS_CONTROL		2
 #define CREDIT_RESERVE		3
-#define MESSAGE_SIZE_LEAST	256
-#define MESSAGE_SIZE_MOST	65536
 #define ADVERTISEMENTS_MAX	16
 #define DESCRIPTOR_MAX		64
 
@@ -154,6 +152,9 @@ struct message_header {
 	uint32_t position;		/* DATA, ADVERTISE, FIN: stream position; otherwise 0 */
 };
 static_assert(sizeof(struct message_header) == 8, "wire layout");
+
+#define MESSAGE_SIZE_LEAST	256	/* of a buffer, for the whole message */
+#define MESSAGE_SIZE_MOST	(sizeof(struct message_header) + 65536)
 
 #define SEALED_MOST	116		/* with the header 128 bytes */
 

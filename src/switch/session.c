@@ -314,7 +314,7 @@ bool session_draining(const struct session *session)
 int session_open(struct session *session, struct provider *provider, SOCKET companion)
 {
 	uint32_t credits = (uint32_t)setting_number(SETTING_message_count);
-	uint32_t size = (uint32_t)setting_number(SETTING_message_size);
+	uint32_t size = session_buffer_size((uint32_t)setting_number(SETTING_message_size));
 	struct message_pool *pool;
 	uint32_t i;
 
@@ -350,7 +350,7 @@ int session_hello(struct session *session)
 	struct hello_body body = {
 		.magic = htole32(PROTOCOL_MAGIC), .version = htole16(PROTOCOL_VERSION),
 		.credits = htole16((uint16_t)session->credits_granted),
-		.message_size = htole32((uint32_t)setting_number(SETTING_message_size)),
+		.message_size = htole32(session->pools->messages[0].size),
 	};
 	int error = session_send_message(session, MESSAGE_HELLO, 0, 0, &body, sizeof(body));
 

@@ -154,13 +154,13 @@ void session_post_spent(struct session *session)
 	session->spent_count = 0;
 }
 
-/* Buffers as large as can be had, @most at most, if that is larger than those there are. */
-static struct message_pool *larger_pool(struct session *session, uint32_t count, uint32_t most)
+/* Buffers for @bytes, or for as many as can be had, if that is more than those there are hold. */
+static struct message_pool *larger_pool(struct session *session, uint32_t count, uint32_t bytes)
 {
 	struct message_pool *pool = NULL;
 
-	for (uint32_t size = most; !pool && size > setting_number(SETTING_message_size); size /= 4)
-		pool = session_pool_new(session, count, size);
+	for (; !pool && bytes > setting_number(SETTING_message_size); bytes /= 4)
+		pool = session_pool_new(session, count, session_buffer_size(bytes));
 	return pool;
 }
 
@@ -170,7 +170,7 @@ void session_grow_receive(struct session *session)
 	struct message_pool *pool;
 
 	session->buffers_grown = true;
-	pool = larger_pool(session, session->credits_granted + CREDIT_RESERVE, LARGER_SIZE);
+	pool = larger_pool(session, session->credits_granted + CREDIT_RESERVE, LARGER_BYTES);
 	if (!pool)
 		return;
 	for (uint32_t i = 0; i < pool->count; i++) {
@@ -185,7 +185,7 @@ void session_grow_receive(struct session *session)
 void session_grow_send(struct session *session, uint32_t most)
 {
 	struct message_pool *pool = larger_pool(session, SEND_BUFFERS,
-						most < LARGER_SIZE ? most : LARGER_SIZE);
+						most - (uint32_t)sizeof(struct message_header));
 
 	if (!pool)
 		return;

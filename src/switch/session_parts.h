@@ -10,7 +10,7 @@
 #include "session.h"
 
 #define SEND_BUFFERS	6	/* of a connection */
-#define LARGER_SIZE	65536	/* of buffers after growing, if so much can be registered */
+#define LARGER_BYTES	65536	/* of the stream in a buffer after growing, if so much can be registered */
 
 /* The connection is over; error is what a reader hears, unless it has heard the end of file. */
 void session_break(struct session *session, int error);
@@ -23,6 +23,15 @@ void session_refused(struct session *session, int wsa_error);
 /* Sends without a credit: CREDIT, HELLO, RESET. -EAGAIN: no free buffer. */
 int session_send_message(struct session *session, enum message_type type, uint8_t flags,
 			 uint64_t position, const void *body, uint32_t length);
+
+/*
+ * A buffer for so many bytes of the stream. They are round numbers, as programs like to send:
+ * with the header among them, every such send would need a second message for its last bytes.
+ */
+static inline uint32_t session_buffer_size(uint32_t bytes)
+{
+	return (uint32_t)sizeof(struct message_header) + bytes;
+}
 
 /* Buffers that are freed when the session closes. NULL: no memory, or it cannot be registered. */
 struct message_pool *session_pool_new(struct session *session, uint32_t count, uint32_t size);

@@ -291,7 +291,7 @@ END_TEST
 START_TEST(buffers_grow_as_far_as_can_be_registered)
 {
 	static const struct { DWORD limit; uint32_t size; } cases[] = {
-		{ 800 << 10, 65536 }, { 500 << 10, 16384 }, { 100 << 10, 4096 }, { 40 << 10, 0 },
+		{ 800 << 10, 65536 + 8 }, { 500 << 10, 16384 + 8 }, { 100 << 10, 4096 + 8 }, { 40 << 10, 0 },
 	};
 	struct pair pair = pair_open();
 	struct flow flows[2] = {
@@ -303,6 +303,34 @@ START_TEST(buffers_grow_as_far_as_can_be_registered)
 	run_flows(flows, 2);
 	ck_assert_uint_eq(pair.b->session.buffers_size, cases[_i].size);
 	ck_assert_uint_eq(pair.a->session.send_size, cases[_i].size);
+	pair_close(pair);
+}
+END_TEST
+
+/* Of such sizes are most large sends: no message for the last few bytes that a header displaced. */
+START_TEST(a_send_as_large_as_a_buffer_is_one_message)
+{
+	static uint8_t data[65536], back[sizeof(data)];
+	size_t size = _i ? sizeof(data) : setting_number(SETTING_message_size);
+	struct pair pair = pair_open();
+	struct session *session = &pair.a->session;
+	struct flow flows[2] = {
+		{ pair.a, 8 * MIB, 60000, true, 0, 1 },
+		{ pair.b, 8 * MIB, 60000, false, 0, 2 },
+	};
+	uint64_t sent;
+
+	if (_i)
+		run_flows(flows, 2);
+	for (int i = 0; i < 20; i++) {
+		fill(data, size, (uint64_t)i * size);
+		socket_poll(pair.a);
+		sent = session->messages_sent;
+		ck_assert_int_eq(put(pair.a, data, size, i % 2 ? MSG_DONTWAIT : 0), size);
+		ck_assert_uint_eq(session->messages_sent, sent + 1);
+		ck_assert_int_eq(get(pair.b, back, sizeof(back), 0), size);
+		compare(back, size, (uint64_t)i * size);
+	}
 	pair_close(pair);
 }
 END_TEST
@@ -648,6 +676,7 @@ int main(void)
 	tcase_add_test(stream, one_send_may_take_several_offers);
 	tcase_add_test(stream, a_stream_goes_on_behind_four_gigabytes);
 	tcase_add_loop_test(stream, buffers_grow_as_far_as_can_be_registered, 0, 4);
+	tcase_add_loop_test(stream, a_send_as_large_as_a_buffer_is_one_message, 0, 2);
 	tcase_add_loop_test(stream, a_quarter_of_the_threshold_is_received_directly, 0, 2);
 	tcase_add_test(stream, both_may_send_first);
 	tcase_add_test(stream, both_may_send_many_first);
