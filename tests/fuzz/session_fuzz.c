@@ -30,7 +30,7 @@
 #include "socket_state.h"
 #include "waiter.h"
 
-enum { BUFFERS = 32, ROOM = 65536, LARGEST = 200000, MESSAGES = 300, KNOWN = 8 };
+enum { BUFFERS = 32, ROOM = MESSAGE_SIZE_MOST, LARGEST = 200000, MESSAGES = 300, KNOWN = 8 };
 
 static uint64_t random_state;
 
