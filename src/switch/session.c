@@ -314,7 +314,7 @@ bool session_draining(const struct session *session)
 int session_open(struct session *session, struct provider *provider, SOCKET companion)
 {
 	uint32_t credits = (uint32_t)setting_number(SETTING_message_count);
-	uint32_t size = session_buffer_size((uint32_t)setting_number(SETTING_message_size));
+	uint32_t bytes = (uint32_t)setting_number(SETTING_message_size);
 	struct message_pool *pool;
 	uint32_t i;
 
@@ -330,7 +330,7 @@ int session_open(struct session *session, struct provider *provider, SOCKET comp
 	/* Then no peer's buffers can be too small. */
 	if (session->copied_most > MESSAGE_SIZE_LEAST)
 		session->copied_most = MESSAGE_SIZE_LEAST;
-	pool = session_pool_new(session, credits + CREDIT_RESERVE + SEND_BUFFERS, size);
+	pool = session_pool_new(session, credits + CREDIT_RESERVE + SEND_BUFFERS, bytes);
 	if (!pool)
 		return -ENOBUFS;
 	session->credits_granted = session->credits_peer = credits;

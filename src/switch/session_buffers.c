@@ -22,8 +22,9 @@
 #define POST_MOST	16	/* receive buffers that are posted by one call */
 #define POLLED	((HANDLE)(uintptr_t)1)	/* low bit of hEvent: no up-call */
 
-struct message_pool *session_pool_new(struct session *session, uint32_t count, uint32_t size)
+struct message_pool *session_pool_new(struct session *session, uint32_t count, uint32_t bytes)
 {
+	uint32_t size = (uint32_t)sizeof(struct message_header) + bytes;
 	size_t page = 4096;
 	size_t head = sizeof(struct message_pool) + count * sizeof(struct message);
 	size_t stride = ((size_t)size + MESSAGE_ALIGNMENT - 1) & ~(size_t)(MESSAGE_ALIGNMENT - 1);
@@ -160,7 +161,7 @@ static struct message_pool *larger_pool(struct session *session, uint32_t count,
 	struct message_pool *pool = NULL;
 
 	for (; !pool && bytes > setting_number(SETTING_message_size); bytes /= 4)
-		pool = session_pool_new(session, count, session_buffer_size(bytes));
+		pool = session_pool_new(session, count, bytes);
 	return pool;
 }
 

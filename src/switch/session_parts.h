@@ -10,7 +10,7 @@
 #include "session.h"
 
 #define SEND_BUFFERS	6	/* of a connection */
-#define LARGER_BYTES	65536	/* of the stream in a buffer after growing, if so much can be registered */
+#define LARGER_BYTES	65536	/* in a buffer after growing, if so much can be registered */
 
 /* The connection is over; error is what a reader hears, unless it has heard the end of file. */
 void session_break(struct session *session, int error);
@@ -25,16 +25,11 @@ int session_send_message(struct session *session, enum message_type type, uint8_
 			 uint64_t position, const void *body, uint32_t length);
 
 /*
- * A buffer for so many bytes of the stream. They are round numbers, as programs like to send:
- * with the header among them, every such send would need a second message for its last bytes.
+ * Buffers that are freed when the session closes, each for a header and @bytes of the stream: a
+ * round number, as programs like to send. With the header among them every such send would need
+ * a second message for its last bytes. NULL: no memory, or it cannot be registered.
  */
-static inline uint32_t session_buffer_size(uint32_t bytes)
-{
-	return (uint32_t)sizeof(struct message_header) + bytes;
-}
-
-/* Buffers that are freed when the session closes. NULL: no memory, or it cannot be registered. */
-struct message_pool *session_pool_new(struct session *session, uint32_t count, uint32_t size);
+struct message_pool *session_pool_new(struct session *session, uint32_t count, uint32_t bytes);
 /* Posts a buffer for receiving. 0 or a WSA code. */
 int session_post(struct session *session, struct message *message);
 /* Posts a buffer in the place of one whose message was dealt with. */

@@ -40,7 +40,8 @@ static const struct forged forgeries[] = {
 	{ "push for nothing", MESSAGE_DONE, DONE_PUSHED, 0, 0, 16, { 9 } },
 	{ "end of stream in its middle", MESSAGE_FIN, 0, 0, 5, 0, { 0 } },
 	{ "buffers that shrink", MESSAGE_BUFFERS, 0, 0, 0, 16, { 0, 0, 0, 0, 0, 0, 0, 0, 1 } },
-	{ "buffers of 65545 bytes", MESSAGE_BUFFERS, 0, 0, 0, 16, { 1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1 } },
+	{ "buffers of 65545 bytes", MESSAGE_BUFFERS, 0, 0, 0, 16,
+	  { 1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1 } },
 };
 
 static void inject(struct socket *from, const struct forged *forged, uint32_t cut)

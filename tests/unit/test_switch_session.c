@@ -291,7 +291,8 @@ END_TEST
 START_TEST(buffers_grow_as_far_as_can_be_registered)
 {
 	static const struct { DWORD limit; uint32_t size; } cases[] = {
-		{ 800 << 10, 65536 + 8 }, { 500 << 10, 16384 + 8 }, { 100 << 10, 4096 + 8 }, { 40 << 10, 0 },
+		{ 800 << 10, 65536 + 8 }, { 500 << 10, 16384 + 8 },
+		{ 100 << 10, 4096 + 8 }, { 40 << 10, 0 },
 	};
 	struct pair pair = pair_open();
 	struct flow flows[2] = {
